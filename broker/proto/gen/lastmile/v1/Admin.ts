@@ -1,0 +1,181 @@
+// Original file: broker/proto/lastmile/v1/admin.proto
+
+import type * as grpc from '@grpc/grpc-js'
+import type { MethodDefinition } from '@grpc/proto-loader'
+import type { CreateKeyRequest as _lastmile_v1_CreateKeyRequest, CreateKeyRequest__Output as _lastmile_v1_CreateKeyRequest__Output } from '../../lastmile/v1/CreateKeyRequest.ts';
+import type { CreateKeyResponse as _lastmile_v1_CreateKeyResponse, CreateKeyResponse__Output as _lastmile_v1_CreateKeyResponse__Output } from '../../lastmile/v1/CreateKeyResponse.ts';
+import type { ExplainPolicyRequest as _lastmile_v1_ExplainPolicyRequest, ExplainPolicyRequest__Output as _lastmile_v1_ExplainPolicyRequest__Output } from '../../lastmile/v1/ExplainPolicyRequest.ts';
+import type { ExplainPolicyResponse as _lastmile_v1_ExplainPolicyResponse, ExplainPolicyResponse__Output as _lastmile_v1_ExplainPolicyResponse__Output } from '../../lastmile/v1/ExplainPolicyResponse.ts';
+import type { FreezeRequest as _lastmile_v1_FreezeRequest, FreezeRequest__Output as _lastmile_v1_FreezeRequest__Output } from '../../lastmile/v1/FreezeRequest.ts';
+import type { FreezeResponse as _lastmile_v1_FreezeResponse, FreezeResponse__Output as _lastmile_v1_FreezeResponse__Output } from '../../lastmile/v1/FreezeResponse.ts';
+import type { GetKeyRequest as _lastmile_v1_GetKeyRequest, GetKeyRequest__Output as _lastmile_v1_GetKeyRequest__Output } from '../../lastmile/v1/GetKeyRequest.ts';
+import type { GetKeyResponse as _lastmile_v1_GetKeyResponse, GetKeyResponse__Output as _lastmile_v1_GetKeyResponse__Output } from '../../lastmile/v1/GetKeyResponse.ts';
+import type { GetStatusRequest as _lastmile_v1_GetStatusRequest, GetStatusRequest__Output as _lastmile_v1_GetStatusRequest__Output } from '../../lastmile/v1/GetStatusRequest.ts';
+import type { GetStatusResponse as _lastmile_v1_GetStatusResponse, GetStatusResponse__Output as _lastmile_v1_GetStatusResponse__Output } from '../../lastmile/v1/GetStatusResponse.ts';
+import type { ImportKeyRequest as _lastmile_v1_ImportKeyRequest, ImportKeyRequest__Output as _lastmile_v1_ImportKeyRequest__Output } from '../../lastmile/v1/ImportKeyRequest.ts';
+import type { ImportKeyResponse as _lastmile_v1_ImportKeyResponse, ImportKeyResponse__Output as _lastmile_v1_ImportKeyResponse__Output } from '../../lastmile/v1/ImportKeyResponse.ts';
+import type { ListFreezesRequest as _lastmile_v1_ListFreezesRequest, ListFreezesRequest__Output as _lastmile_v1_ListFreezesRequest__Output } from '../../lastmile/v1/ListFreezesRequest.ts';
+import type { ListFreezesResponse as _lastmile_v1_ListFreezesResponse, ListFreezesResponse__Output as _lastmile_v1_ListFreezesResponse__Output } from '../../lastmile/v1/ListFreezesResponse.ts';
+import type { ListKeyVersionsRequest as _lastmile_v1_ListKeyVersionsRequest, ListKeyVersionsRequest__Output as _lastmile_v1_ListKeyVersionsRequest__Output } from '../../lastmile/v1/ListKeyVersionsRequest.ts';
+import type { ListKeyVersionsResponse as _lastmile_v1_ListKeyVersionsResponse, ListKeyVersionsResponse__Output as _lastmile_v1_ListKeyVersionsResponse__Output } from '../../lastmile/v1/ListKeyVersionsResponse.ts';
+import type { ListTokensRequest as _lastmile_v1_ListTokensRequest, ListTokensRequest__Output as _lastmile_v1_ListTokensRequest__Output } from '../../lastmile/v1/ListTokensRequest.ts';
+import type { ListTokensResponse as _lastmile_v1_ListTokensResponse, ListTokensResponse__Output as _lastmile_v1_ListTokensResponse__Output } from '../../lastmile/v1/ListTokensResponse.ts';
+import type { ReloadPolicyRequest as _lastmile_v1_ReloadPolicyRequest, ReloadPolicyRequest__Output as _lastmile_v1_ReloadPolicyRequest__Output } from '../../lastmile/v1/ReloadPolicyRequest.ts';
+import type { ReloadPolicyResponse as _lastmile_v1_ReloadPolicyResponse, ReloadPolicyResponse__Output as _lastmile_v1_ReloadPolicyResponse__Output } from '../../lastmile/v1/ReloadPolicyResponse.ts';
+import type { UnblockTokenRequest as _lastmile_v1_UnblockTokenRequest, UnblockTokenRequest__Output as _lastmile_v1_UnblockTokenRequest__Output } from '../../lastmile/v1/UnblockTokenRequest.ts';
+import type { UnblockTokenResponse as _lastmile_v1_UnblockTokenResponse, UnblockTokenResponse__Output as _lastmile_v1_UnblockTokenResponse__Output } from '../../lastmile/v1/UnblockTokenResponse.ts';
+import type { UnfreezeRequest as _lastmile_v1_UnfreezeRequest, UnfreezeRequest__Output as _lastmile_v1_UnfreezeRequest__Output } from '../../lastmile/v1/UnfreezeRequest.ts';
+import type { UnfreezeResponse as _lastmile_v1_UnfreezeResponse, UnfreezeResponse__Output as _lastmile_v1_UnfreezeResponse__Output } from '../../lastmile/v1/UnfreezeResponse.ts';
+
+export interface AdminClient extends grpc.Client {
+  CreateKey(argument: _lastmile_v1_CreateKeyRequest, metadata: grpc.Metadata, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_CreateKeyResponse__Output>): grpc.ClientUnaryCall;
+  CreateKey(argument: _lastmile_v1_CreateKeyRequest, metadata: grpc.Metadata, callback: grpc.requestCallback<_lastmile_v1_CreateKeyResponse__Output>): grpc.ClientUnaryCall;
+  CreateKey(argument: _lastmile_v1_CreateKeyRequest, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_CreateKeyResponse__Output>): grpc.ClientUnaryCall;
+  CreateKey(argument: _lastmile_v1_CreateKeyRequest, callback: grpc.requestCallback<_lastmile_v1_CreateKeyResponse__Output>): grpc.ClientUnaryCall;
+  createKey(argument: _lastmile_v1_CreateKeyRequest, metadata: grpc.Metadata, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_CreateKeyResponse__Output>): grpc.ClientUnaryCall;
+  createKey(argument: _lastmile_v1_CreateKeyRequest, metadata: grpc.Metadata, callback: grpc.requestCallback<_lastmile_v1_CreateKeyResponse__Output>): grpc.ClientUnaryCall;
+  createKey(argument: _lastmile_v1_CreateKeyRequest, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_CreateKeyResponse__Output>): grpc.ClientUnaryCall;
+  createKey(argument: _lastmile_v1_CreateKeyRequest, callback: grpc.requestCallback<_lastmile_v1_CreateKeyResponse__Output>): grpc.ClientUnaryCall;
+  
+  ExplainPolicy(argument: _lastmile_v1_ExplainPolicyRequest, metadata: grpc.Metadata, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_ExplainPolicyResponse__Output>): grpc.ClientUnaryCall;
+  ExplainPolicy(argument: _lastmile_v1_ExplainPolicyRequest, metadata: grpc.Metadata, callback: grpc.requestCallback<_lastmile_v1_ExplainPolicyResponse__Output>): grpc.ClientUnaryCall;
+  ExplainPolicy(argument: _lastmile_v1_ExplainPolicyRequest, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_ExplainPolicyResponse__Output>): grpc.ClientUnaryCall;
+  ExplainPolicy(argument: _lastmile_v1_ExplainPolicyRequest, callback: grpc.requestCallback<_lastmile_v1_ExplainPolicyResponse__Output>): grpc.ClientUnaryCall;
+  explainPolicy(argument: _lastmile_v1_ExplainPolicyRequest, metadata: grpc.Metadata, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_ExplainPolicyResponse__Output>): grpc.ClientUnaryCall;
+  explainPolicy(argument: _lastmile_v1_ExplainPolicyRequest, metadata: grpc.Metadata, callback: grpc.requestCallback<_lastmile_v1_ExplainPolicyResponse__Output>): grpc.ClientUnaryCall;
+  explainPolicy(argument: _lastmile_v1_ExplainPolicyRequest, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_ExplainPolicyResponse__Output>): grpc.ClientUnaryCall;
+  explainPolicy(argument: _lastmile_v1_ExplainPolicyRequest, callback: grpc.requestCallback<_lastmile_v1_ExplainPolicyResponse__Output>): grpc.ClientUnaryCall;
+  
+  Freeze(argument: _lastmile_v1_FreezeRequest, metadata: grpc.Metadata, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_FreezeResponse__Output>): grpc.ClientUnaryCall;
+  Freeze(argument: _lastmile_v1_FreezeRequest, metadata: grpc.Metadata, callback: grpc.requestCallback<_lastmile_v1_FreezeResponse__Output>): grpc.ClientUnaryCall;
+  Freeze(argument: _lastmile_v1_FreezeRequest, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_FreezeResponse__Output>): grpc.ClientUnaryCall;
+  Freeze(argument: _lastmile_v1_FreezeRequest, callback: grpc.requestCallback<_lastmile_v1_FreezeResponse__Output>): grpc.ClientUnaryCall;
+  freeze(argument: _lastmile_v1_FreezeRequest, metadata: grpc.Metadata, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_FreezeResponse__Output>): grpc.ClientUnaryCall;
+  freeze(argument: _lastmile_v1_FreezeRequest, metadata: grpc.Metadata, callback: grpc.requestCallback<_lastmile_v1_FreezeResponse__Output>): grpc.ClientUnaryCall;
+  freeze(argument: _lastmile_v1_FreezeRequest, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_FreezeResponse__Output>): grpc.ClientUnaryCall;
+  freeze(argument: _lastmile_v1_FreezeRequest, callback: grpc.requestCallback<_lastmile_v1_FreezeResponse__Output>): grpc.ClientUnaryCall;
+  
+  GetKey(argument: _lastmile_v1_GetKeyRequest, metadata: grpc.Metadata, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_GetKeyResponse__Output>): grpc.ClientUnaryCall;
+  GetKey(argument: _lastmile_v1_GetKeyRequest, metadata: grpc.Metadata, callback: grpc.requestCallback<_lastmile_v1_GetKeyResponse__Output>): grpc.ClientUnaryCall;
+  GetKey(argument: _lastmile_v1_GetKeyRequest, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_GetKeyResponse__Output>): grpc.ClientUnaryCall;
+  GetKey(argument: _lastmile_v1_GetKeyRequest, callback: grpc.requestCallback<_lastmile_v1_GetKeyResponse__Output>): grpc.ClientUnaryCall;
+  getKey(argument: _lastmile_v1_GetKeyRequest, metadata: grpc.Metadata, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_GetKeyResponse__Output>): grpc.ClientUnaryCall;
+  getKey(argument: _lastmile_v1_GetKeyRequest, metadata: grpc.Metadata, callback: grpc.requestCallback<_lastmile_v1_GetKeyResponse__Output>): grpc.ClientUnaryCall;
+  getKey(argument: _lastmile_v1_GetKeyRequest, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_GetKeyResponse__Output>): grpc.ClientUnaryCall;
+  getKey(argument: _lastmile_v1_GetKeyRequest, callback: grpc.requestCallback<_lastmile_v1_GetKeyResponse__Output>): grpc.ClientUnaryCall;
+  
+  GetStatus(argument: _lastmile_v1_GetStatusRequest, metadata: grpc.Metadata, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_GetStatusResponse__Output>): grpc.ClientUnaryCall;
+  GetStatus(argument: _lastmile_v1_GetStatusRequest, metadata: grpc.Metadata, callback: grpc.requestCallback<_lastmile_v1_GetStatusResponse__Output>): grpc.ClientUnaryCall;
+  GetStatus(argument: _lastmile_v1_GetStatusRequest, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_GetStatusResponse__Output>): grpc.ClientUnaryCall;
+  GetStatus(argument: _lastmile_v1_GetStatusRequest, callback: grpc.requestCallback<_lastmile_v1_GetStatusResponse__Output>): grpc.ClientUnaryCall;
+  getStatus(argument: _lastmile_v1_GetStatusRequest, metadata: grpc.Metadata, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_GetStatusResponse__Output>): grpc.ClientUnaryCall;
+  getStatus(argument: _lastmile_v1_GetStatusRequest, metadata: grpc.Metadata, callback: grpc.requestCallback<_lastmile_v1_GetStatusResponse__Output>): grpc.ClientUnaryCall;
+  getStatus(argument: _lastmile_v1_GetStatusRequest, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_GetStatusResponse__Output>): grpc.ClientUnaryCall;
+  getStatus(argument: _lastmile_v1_GetStatusRequest, callback: grpc.requestCallback<_lastmile_v1_GetStatusResponse__Output>): grpc.ClientUnaryCall;
+  
+  ImportKey(argument: _lastmile_v1_ImportKeyRequest, metadata: grpc.Metadata, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_ImportKeyResponse__Output>): grpc.ClientUnaryCall;
+  ImportKey(argument: _lastmile_v1_ImportKeyRequest, metadata: grpc.Metadata, callback: grpc.requestCallback<_lastmile_v1_ImportKeyResponse__Output>): grpc.ClientUnaryCall;
+  ImportKey(argument: _lastmile_v1_ImportKeyRequest, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_ImportKeyResponse__Output>): grpc.ClientUnaryCall;
+  ImportKey(argument: _lastmile_v1_ImportKeyRequest, callback: grpc.requestCallback<_lastmile_v1_ImportKeyResponse__Output>): grpc.ClientUnaryCall;
+  importKey(argument: _lastmile_v1_ImportKeyRequest, metadata: grpc.Metadata, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_ImportKeyResponse__Output>): grpc.ClientUnaryCall;
+  importKey(argument: _lastmile_v1_ImportKeyRequest, metadata: grpc.Metadata, callback: grpc.requestCallback<_lastmile_v1_ImportKeyResponse__Output>): grpc.ClientUnaryCall;
+  importKey(argument: _lastmile_v1_ImportKeyRequest, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_ImportKeyResponse__Output>): grpc.ClientUnaryCall;
+  importKey(argument: _lastmile_v1_ImportKeyRequest, callback: grpc.requestCallback<_lastmile_v1_ImportKeyResponse__Output>): grpc.ClientUnaryCall;
+  
+  ListFreezes(argument: _lastmile_v1_ListFreezesRequest, metadata: grpc.Metadata, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_ListFreezesResponse__Output>): grpc.ClientUnaryCall;
+  ListFreezes(argument: _lastmile_v1_ListFreezesRequest, metadata: grpc.Metadata, callback: grpc.requestCallback<_lastmile_v1_ListFreezesResponse__Output>): grpc.ClientUnaryCall;
+  ListFreezes(argument: _lastmile_v1_ListFreezesRequest, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_ListFreezesResponse__Output>): grpc.ClientUnaryCall;
+  ListFreezes(argument: _lastmile_v1_ListFreezesRequest, callback: grpc.requestCallback<_lastmile_v1_ListFreezesResponse__Output>): grpc.ClientUnaryCall;
+  listFreezes(argument: _lastmile_v1_ListFreezesRequest, metadata: grpc.Metadata, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_ListFreezesResponse__Output>): grpc.ClientUnaryCall;
+  listFreezes(argument: _lastmile_v1_ListFreezesRequest, metadata: grpc.Metadata, callback: grpc.requestCallback<_lastmile_v1_ListFreezesResponse__Output>): grpc.ClientUnaryCall;
+  listFreezes(argument: _lastmile_v1_ListFreezesRequest, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_ListFreezesResponse__Output>): grpc.ClientUnaryCall;
+  listFreezes(argument: _lastmile_v1_ListFreezesRequest, callback: grpc.requestCallback<_lastmile_v1_ListFreezesResponse__Output>): grpc.ClientUnaryCall;
+  
+  ListKeyVersions(argument: _lastmile_v1_ListKeyVersionsRequest, metadata: grpc.Metadata, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_ListKeyVersionsResponse__Output>): grpc.ClientUnaryCall;
+  ListKeyVersions(argument: _lastmile_v1_ListKeyVersionsRequest, metadata: grpc.Metadata, callback: grpc.requestCallback<_lastmile_v1_ListKeyVersionsResponse__Output>): grpc.ClientUnaryCall;
+  ListKeyVersions(argument: _lastmile_v1_ListKeyVersionsRequest, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_ListKeyVersionsResponse__Output>): grpc.ClientUnaryCall;
+  ListKeyVersions(argument: _lastmile_v1_ListKeyVersionsRequest, callback: grpc.requestCallback<_lastmile_v1_ListKeyVersionsResponse__Output>): grpc.ClientUnaryCall;
+  listKeyVersions(argument: _lastmile_v1_ListKeyVersionsRequest, metadata: grpc.Metadata, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_ListKeyVersionsResponse__Output>): grpc.ClientUnaryCall;
+  listKeyVersions(argument: _lastmile_v1_ListKeyVersionsRequest, metadata: grpc.Metadata, callback: grpc.requestCallback<_lastmile_v1_ListKeyVersionsResponse__Output>): grpc.ClientUnaryCall;
+  listKeyVersions(argument: _lastmile_v1_ListKeyVersionsRequest, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_ListKeyVersionsResponse__Output>): grpc.ClientUnaryCall;
+  listKeyVersions(argument: _lastmile_v1_ListKeyVersionsRequest, callback: grpc.requestCallback<_lastmile_v1_ListKeyVersionsResponse__Output>): grpc.ClientUnaryCall;
+  
+  ListTokens(argument: _lastmile_v1_ListTokensRequest, metadata: grpc.Metadata, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_ListTokensResponse__Output>): grpc.ClientUnaryCall;
+  ListTokens(argument: _lastmile_v1_ListTokensRequest, metadata: grpc.Metadata, callback: grpc.requestCallback<_lastmile_v1_ListTokensResponse__Output>): grpc.ClientUnaryCall;
+  ListTokens(argument: _lastmile_v1_ListTokensRequest, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_ListTokensResponse__Output>): grpc.ClientUnaryCall;
+  ListTokens(argument: _lastmile_v1_ListTokensRequest, callback: grpc.requestCallback<_lastmile_v1_ListTokensResponse__Output>): grpc.ClientUnaryCall;
+  listTokens(argument: _lastmile_v1_ListTokensRequest, metadata: grpc.Metadata, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_ListTokensResponse__Output>): grpc.ClientUnaryCall;
+  listTokens(argument: _lastmile_v1_ListTokensRequest, metadata: grpc.Metadata, callback: grpc.requestCallback<_lastmile_v1_ListTokensResponse__Output>): grpc.ClientUnaryCall;
+  listTokens(argument: _lastmile_v1_ListTokensRequest, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_ListTokensResponse__Output>): grpc.ClientUnaryCall;
+  listTokens(argument: _lastmile_v1_ListTokensRequest, callback: grpc.requestCallback<_lastmile_v1_ListTokensResponse__Output>): grpc.ClientUnaryCall;
+  
+  ReloadPolicy(argument: _lastmile_v1_ReloadPolicyRequest, metadata: grpc.Metadata, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_ReloadPolicyResponse__Output>): grpc.ClientUnaryCall;
+  ReloadPolicy(argument: _lastmile_v1_ReloadPolicyRequest, metadata: grpc.Metadata, callback: grpc.requestCallback<_lastmile_v1_ReloadPolicyResponse__Output>): grpc.ClientUnaryCall;
+  ReloadPolicy(argument: _lastmile_v1_ReloadPolicyRequest, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_ReloadPolicyResponse__Output>): grpc.ClientUnaryCall;
+  ReloadPolicy(argument: _lastmile_v1_ReloadPolicyRequest, callback: grpc.requestCallback<_lastmile_v1_ReloadPolicyResponse__Output>): grpc.ClientUnaryCall;
+  reloadPolicy(argument: _lastmile_v1_ReloadPolicyRequest, metadata: grpc.Metadata, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_ReloadPolicyResponse__Output>): grpc.ClientUnaryCall;
+  reloadPolicy(argument: _lastmile_v1_ReloadPolicyRequest, metadata: grpc.Metadata, callback: grpc.requestCallback<_lastmile_v1_ReloadPolicyResponse__Output>): grpc.ClientUnaryCall;
+  reloadPolicy(argument: _lastmile_v1_ReloadPolicyRequest, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_ReloadPolicyResponse__Output>): grpc.ClientUnaryCall;
+  reloadPolicy(argument: _lastmile_v1_ReloadPolicyRequest, callback: grpc.requestCallback<_lastmile_v1_ReloadPolicyResponse__Output>): grpc.ClientUnaryCall;
+  
+  UnblockToken(argument: _lastmile_v1_UnblockTokenRequest, metadata: grpc.Metadata, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_UnblockTokenResponse__Output>): grpc.ClientUnaryCall;
+  UnblockToken(argument: _lastmile_v1_UnblockTokenRequest, metadata: grpc.Metadata, callback: grpc.requestCallback<_lastmile_v1_UnblockTokenResponse__Output>): grpc.ClientUnaryCall;
+  UnblockToken(argument: _lastmile_v1_UnblockTokenRequest, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_UnblockTokenResponse__Output>): grpc.ClientUnaryCall;
+  UnblockToken(argument: _lastmile_v1_UnblockTokenRequest, callback: grpc.requestCallback<_lastmile_v1_UnblockTokenResponse__Output>): grpc.ClientUnaryCall;
+  unblockToken(argument: _lastmile_v1_UnblockTokenRequest, metadata: grpc.Metadata, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_UnblockTokenResponse__Output>): grpc.ClientUnaryCall;
+  unblockToken(argument: _lastmile_v1_UnblockTokenRequest, metadata: grpc.Metadata, callback: grpc.requestCallback<_lastmile_v1_UnblockTokenResponse__Output>): grpc.ClientUnaryCall;
+  unblockToken(argument: _lastmile_v1_UnblockTokenRequest, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_UnblockTokenResponse__Output>): grpc.ClientUnaryCall;
+  unblockToken(argument: _lastmile_v1_UnblockTokenRequest, callback: grpc.requestCallback<_lastmile_v1_UnblockTokenResponse__Output>): grpc.ClientUnaryCall;
+  
+  Unfreeze(argument: _lastmile_v1_UnfreezeRequest, metadata: grpc.Metadata, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_UnfreezeResponse__Output>): grpc.ClientUnaryCall;
+  Unfreeze(argument: _lastmile_v1_UnfreezeRequest, metadata: grpc.Metadata, callback: grpc.requestCallback<_lastmile_v1_UnfreezeResponse__Output>): grpc.ClientUnaryCall;
+  Unfreeze(argument: _lastmile_v1_UnfreezeRequest, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_UnfreezeResponse__Output>): grpc.ClientUnaryCall;
+  Unfreeze(argument: _lastmile_v1_UnfreezeRequest, callback: grpc.requestCallback<_lastmile_v1_UnfreezeResponse__Output>): grpc.ClientUnaryCall;
+  unfreeze(argument: _lastmile_v1_UnfreezeRequest, metadata: grpc.Metadata, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_UnfreezeResponse__Output>): grpc.ClientUnaryCall;
+  unfreeze(argument: _lastmile_v1_UnfreezeRequest, metadata: grpc.Metadata, callback: grpc.requestCallback<_lastmile_v1_UnfreezeResponse__Output>): grpc.ClientUnaryCall;
+  unfreeze(argument: _lastmile_v1_UnfreezeRequest, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_UnfreezeResponse__Output>): grpc.ClientUnaryCall;
+  unfreeze(argument: _lastmile_v1_UnfreezeRequest, callback: grpc.requestCallback<_lastmile_v1_UnfreezeResponse__Output>): grpc.ClientUnaryCall;
+  
+}
+
+export interface AdminHandlers extends grpc.UntypedServiceImplementation {
+  CreateKey: grpc.handleUnaryCall<_lastmile_v1_CreateKeyRequest__Output, _lastmile_v1_CreateKeyResponse>;
+  
+  ExplainPolicy: grpc.handleUnaryCall<_lastmile_v1_ExplainPolicyRequest__Output, _lastmile_v1_ExplainPolicyResponse>;
+  
+  Freeze: grpc.handleUnaryCall<_lastmile_v1_FreezeRequest__Output, _lastmile_v1_FreezeResponse>;
+  
+  GetKey: grpc.handleUnaryCall<_lastmile_v1_GetKeyRequest__Output, _lastmile_v1_GetKeyResponse>;
+  
+  GetStatus: grpc.handleUnaryCall<_lastmile_v1_GetStatusRequest__Output, _lastmile_v1_GetStatusResponse>;
+  
+  ImportKey: grpc.handleUnaryCall<_lastmile_v1_ImportKeyRequest__Output, _lastmile_v1_ImportKeyResponse>;
+  
+  ListFreezes: grpc.handleUnaryCall<_lastmile_v1_ListFreezesRequest__Output, _lastmile_v1_ListFreezesResponse>;
+  
+  ListKeyVersions: grpc.handleUnaryCall<_lastmile_v1_ListKeyVersionsRequest__Output, _lastmile_v1_ListKeyVersionsResponse>;
+  
+  ListTokens: grpc.handleUnaryCall<_lastmile_v1_ListTokensRequest__Output, _lastmile_v1_ListTokensResponse>;
+  
+  ReloadPolicy: grpc.handleUnaryCall<_lastmile_v1_ReloadPolicyRequest__Output, _lastmile_v1_ReloadPolicyResponse>;
+  
+  UnblockToken: grpc.handleUnaryCall<_lastmile_v1_UnblockTokenRequest__Output, _lastmile_v1_UnblockTokenResponse>;
+  
+  Unfreeze: grpc.handleUnaryCall<_lastmile_v1_UnfreezeRequest__Output, _lastmile_v1_UnfreezeResponse>;
+  
+}
+
+export interface AdminDefinition extends grpc.ServiceDefinition {
+  CreateKey: MethodDefinition<_lastmile_v1_CreateKeyRequest, _lastmile_v1_CreateKeyResponse, _lastmile_v1_CreateKeyRequest__Output, _lastmile_v1_CreateKeyResponse__Output>
+  ExplainPolicy: MethodDefinition<_lastmile_v1_ExplainPolicyRequest, _lastmile_v1_ExplainPolicyResponse, _lastmile_v1_ExplainPolicyRequest__Output, _lastmile_v1_ExplainPolicyResponse__Output>
+  Freeze: MethodDefinition<_lastmile_v1_FreezeRequest, _lastmile_v1_FreezeResponse, _lastmile_v1_FreezeRequest__Output, _lastmile_v1_FreezeResponse__Output>
+  GetKey: MethodDefinition<_lastmile_v1_GetKeyRequest, _lastmile_v1_GetKeyResponse, _lastmile_v1_GetKeyRequest__Output, _lastmile_v1_GetKeyResponse__Output>
+  GetStatus: MethodDefinition<_lastmile_v1_GetStatusRequest, _lastmile_v1_GetStatusResponse, _lastmile_v1_GetStatusRequest__Output, _lastmile_v1_GetStatusResponse__Output>
+  ImportKey: MethodDefinition<_lastmile_v1_ImportKeyRequest, _lastmile_v1_ImportKeyResponse, _lastmile_v1_ImportKeyRequest__Output, _lastmile_v1_ImportKeyResponse__Output>
+  ListFreezes: MethodDefinition<_lastmile_v1_ListFreezesRequest, _lastmile_v1_ListFreezesResponse, _lastmile_v1_ListFreezesRequest__Output, _lastmile_v1_ListFreezesResponse__Output>
+  ListKeyVersions: MethodDefinition<_lastmile_v1_ListKeyVersionsRequest, _lastmile_v1_ListKeyVersionsResponse, _lastmile_v1_ListKeyVersionsRequest__Output, _lastmile_v1_ListKeyVersionsResponse__Output>
+  ListTokens: MethodDefinition<_lastmile_v1_ListTokensRequest, _lastmile_v1_ListTokensResponse, _lastmile_v1_ListTokensRequest__Output, _lastmile_v1_ListTokensResponse__Output>
+  ReloadPolicy: MethodDefinition<_lastmile_v1_ReloadPolicyRequest, _lastmile_v1_ReloadPolicyResponse, _lastmile_v1_ReloadPolicyRequest__Output, _lastmile_v1_ReloadPolicyResponse__Output>
+  UnblockToken: MethodDefinition<_lastmile_v1_UnblockTokenRequest, _lastmile_v1_UnblockTokenResponse, _lastmile_v1_UnblockTokenRequest__Output, _lastmile_v1_UnblockTokenResponse__Output>
+  Unfreeze: MethodDefinition<_lastmile_v1_UnfreezeRequest, _lastmile_v1_UnfreezeResponse, _lastmile_v1_UnfreezeRequest__Output, _lastmile_v1_UnfreezeResponse__Output>
+}

@@ -1,0 +1,13 @@
+// Original file: broker/proto/lastmile/v1/key_use.proto
+
+import type { LogPosition as _lastmile_v1_LogPosition, LogPosition__Output as _lastmile_v1_LogPosition__Output } from '../../lastmile/v1/LogPosition.ts';
+
+export interface GenerateRandomResponse {
+  'random'?: (Buffer | Uint8Array | string);
+  'log'?: (_lastmile_v1_LogPosition | null);
+}
+
+export interface GenerateRandomResponse__Output {
+  'random': (Buffer);
+  'log': (_lastmile_v1_LogPosition__Output | null);
+}

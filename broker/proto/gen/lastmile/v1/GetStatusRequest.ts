@@ -1,0 +1,8 @@
+// Original file: broker/proto/lastmile/v1/admin.proto
+
+
+export interface GetStatusRequest {
+}
+
+export interface GetStatusRequest__Output {
+}

@@ -1,0 +1,14 @@
+// Original file: broker/proto/lastmile/v1/admin.proto
+
+import type { KeyVersion as _lastmile_v1_KeyVersion, KeyVersion__Output as _lastmile_v1_KeyVersion__Output } from '../../lastmile/v1/KeyVersion.ts';
+import type { LogPosition as _lastmile_v1_LogPosition, LogPosition__Output as _lastmile_v1_LogPosition__Output } from '../../lastmile/v1/LogPosition.ts';
+
+export interface ImportKeyResponse {
+  'version'?: (_lastmile_v1_KeyVersion | null);
+  'log'?: (_lastmile_v1_LogPosition | null);
+}
+
+export interface ImportKeyResponse__Output {
+  'version': (_lastmile_v1_KeyVersion__Output | null);
+  'log': (_lastmile_v1_LogPosition__Output | null);
+}

@@ -1,0 +1,8 @@
+// Original file: broker/proto/lastmile/v1/admin.proto
+
+
+export interface ReloadPolicyRequest {
+}
+
+export interface ReloadPolicyRequest__Output {
+}

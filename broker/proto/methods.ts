@@ -1,0 +1,73 @@
+/**
+ * Every method of the public contract and the number it has inside the product's own pipes. A gateway passes
+ * request bytes through undecoded, so it needs the names and nothing of the messages.
+ *
+ * A test compares this table with the .proto files.
+ */
+export type ServiceName = 'KeyUse' | 'Admin' | 'Audit';
+
+export interface Method {
+  readonly number: number;
+  readonly service: ServiceName;
+  readonly name: string;
+  /** gRPC path, `/lastmile.v1.KeyUse/Sign`. */
+  readonly path: string;
+  readonly streaming: boolean;
+}
+
+const KEY_USE = [
+  'Sign',
+  'SignStream',
+  'Verify',
+  'Encrypt',
+  'Decrypt',
+  'Mac',
+  'VerifyMac',
+  'GenerateDataKey',
+  'GenerateRandom',
+  'GetPublicKey',
+  'ListKeys',
+  'GetReceipt',
+] as const;
+const ADMIN = [
+  'GetStatus',
+  'ListKeyVersions',
+  'GetKey',
+  'CreateKey',
+  'ImportKey',
+  'ListTokens',
+  'UnblockToken',
+  'Freeze',
+  'Unfreeze',
+  'ListFreezes',
+  'ExplainPolicy',
+  'ReloadPolicy',
+] as const;
+const AUDIT = ['Query', 'GetEntry', 'GetCheckpoint', 'GetProof', 'ReadTile'] as const;
+
+export type KeyUseMethod = (typeof KEY_USE)[number];
+export type AdminMethod = (typeof ADMIN)[number];
+export type AuditMethod = (typeof AUDIT)[number];
+
+function number(service: ServiceName, names: readonly string[], first: number): Method[] {
+  return names.map((name, i) => ({
+    number: first + i,
+    service,
+    name,
+    path: `/lastmile.v1.${service}/${name}`,
+    streaming: name === 'SignStream',
+  }));
+}
+
+/** Numbers are stable within one build only: parent and children always run the same one. */
+export const METHODS: readonly Method[] = [
+  ...number('KeyUse', KEY_USE, 1),
+  ...number('Admin', ADMIN, 64),
+  ...number('Audit', AUDIT, 128),
+];
+
+const byNumber = new Map(METHODS.map((m) => [m.number, m]));
+
+export function methodByNumber(n: number): Method | undefined {
+  return byNumber.get(n);
+}
