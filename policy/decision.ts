@@ -50,7 +50,13 @@ export interface ExplainedDecision extends Decision {
 
 export interface MethodDecision extends Decision {
   /** What an auditor's role may see; undefined: everything. */
-  readonly scope?: { readonly trustDomains?: readonly string[]; readonly workloads?: readonly string[]; readonly keys?: readonly string[] } | undefined;
+  readonly scope?:
+    | {
+        readonly trustDomains?: readonly string[];
+        readonly workloads?: readonly string[];
+        readonly keys?: readonly string[];
+      }
+    | undefined;
 }
 
 /** A compiled policy: immutable; a reload makes another. */
@@ -60,4 +66,9 @@ export interface PolicySet {
   decide(question: KeyUseQuestion): Decision;
   explain(question: KeyUseQuestion): ExplainedDecision;
   decideMethod(question: MethodQuestion): MethodDecision;
+  /**
+   * What this identity may do with this key in at least one algorithm; empty: it may not learn that the key exists.
+   * For reads (`GetPublicKey`, `ListKeys`), which are allowed where any use is.
+   */
+  usableOperations(spiffeId: string, key: string): readonly Operation[];
 }

@@ -28,7 +28,8 @@ export function parseSpiffeId(id: string): SpiffeId {
   for (const segment of segments) {
     if (segment === '') throw new SpiffeIdError('path has an empty segment or a trailing slash');
     if (segment === '.' || segment === '..') throw new SpiffeIdError('path has a dot segment');
-    if (!SEGMENT.test(segment)) throw new SpiffeIdError('path has a character outside a-z, A-Z, 0-9, dot, dash, underscore');
+    if (!SEGMENT.test(segment))
+      throw new SpiffeIdError('path has a character outside a-z, A-Z, 0-9, dot, dash, underscore');
   }
   return { id, trustDomain, segments };
 }
