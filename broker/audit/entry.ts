@@ -28,7 +28,15 @@ export type EntryKind =
 
 /** A digest as it stands in an entry: `bytes` always; `sha256` (base64url) only for what may be digested. */
 export interface DigestedContent {
-  readonly kind: 'message' | 'digest' | 'signature' | 'ciphertext' | 'plaintext' | 'mac' | 'random' | 'data-key';
+  readonly kind:
+    | 'message'
+    | 'digest'
+    | 'signature'
+    | 'ciphertext'
+    | 'plaintext'
+    | 'mac'
+    | 'random'
+    | 'data-key';
   readonly bytes: number;
   readonly sha256?: string | undefined;
 }
@@ -45,7 +53,12 @@ export interface Attempt {
 }
 
 /** JSON that goes into an entry: no undefined, no non-finite number, no fraction. */
-export type EntryValue = string | number | boolean | readonly EntryValue[] | { readonly [name: string]: EntryValue | undefined };
+export type EntryValue =
+  | string
+  | number
+  | boolean
+  | readonly EntryValue[]
+  | { readonly [name: string]: EntryValue | undefined };
 
 export interface EntryDraft {
   readonly kind: EntryKind;

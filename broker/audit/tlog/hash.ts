@@ -57,8 +57,8 @@ export function equalHashes(a: Uint8Array, b: Uint8Array): boolean {
 }
 
 /** Tree sizes and leaf indexes are numbers that are exact: whole, not negative, below 2^53. */
-export function isCount(value: number): boolean {
-  return Number.isSafeInteger(value) && value >= 0;
+export function isCount(value: unknown): value is number {
+  return Number.isSafeInteger(value) && (value as number) >= 0;
 }
 
 /** Largest power of two smaller than `size`, for size ≥ 2 (`k` of RFC 6962, section 2.1). */
