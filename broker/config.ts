@@ -1,0 +1,355 @@
+import { createHash } from 'node:crypto';
+import { readFileSync, statSync } from 'node:fs';
+import { dirname, isAbsolute, resolve } from 'node:path';
+import type { PinReference, TokenConfig } from '../hsm-adapters/adapter.ts';
+import { parseYamlSource, type YamlPath, type YamlSource } from '../policy/source.ts';
+import { formatSourceIssue, quoteSource, type SourceIssue } from '../policy/source-issue.ts';
+import { readSource } from '../policy/source-schema.ts';
+import { parseSpiffeId, SpiffeIdError } from '../policy/spiffe-id.ts';
+import {
+  type FileFinding,
+  findChangeable,
+  findDevelopmentMarker,
+  findDevelopmentRoot,
+  findExposed,
+  findMissing,
+} from './config-files.ts';
+import { type ConfigDocument, configSchema } from './config-schema.ts';
+import { isLoopback, type ListenAddress } from './config-values.ts';
+
+/** lastmile.yaml, read and checked. All paths are absolute. */
+export interface LastmileConfig {
+  /** The file itself. */
+  readonly file: string;
+  /** Relative paths start here. */
+  readonly directory: string;
+  /** SHA-256 of the file's bytes, hex: part of the software generation. */
+  readonly sha256: string;
+  readonly profile: 'development' | 'production';
+  readonly trustDomain: string;
+  readonly trustBundle: string;
+  readonly broker: {
+    readonly certificate: string;
+    readonly key: string;
+    readonly dnsName: string | undefined;
+  };
+  readonly listen: {
+    readonly workloads: ListenAddress;
+    readonly gateways: number;
+    readonly control: ListenAddress;
+  };
+  /** SPIFFE IDs. */
+  readonly administrators: readonly string[];
+  readonly policy: string;
+  readonly state: string;
+  readonly audit: {
+    readonly directory: string;
+    readonly origin: string;
+    readonly key: string;
+    readonly checkpointIntervalMs: number;
+    readonly refusalWindowMs: number;
+    readonly refusalQuotaBytesPerHour: number;
+  };
+  readonly tokens: readonly TokenConfig[];
+  readonly isolation: {
+    /** `users`: refuse to start where it cannot be. */
+    readonly mode: 'users' | 'shared' | 'auto';
+    readonly uidBase: number;
+  };
+  readonly limits: {
+    readonly maxDeadlineMs: number;
+    readonly maxConnections: number;
+    readonly maxConnectionsPerAddress: number;
+    readonly maxStreamsPerConnection: number;
+    readonly maxStreamInFlight: number;
+  };
+}
+
+/** A configuration that is refused: everything found wrong in it, each with file, line and column. */
+export class ConfigError extends Error {
+  override readonly name = 'ConfigError';
+  readonly issues: readonly SourceIssue[];
+  constructor(issues: readonly SourceIssue[], cause?: unknown) {
+    super(issues.map(formatSourceIssue).join('\n'), cause === undefined ? undefined : { cause });
+    this.issues = issues;
+  }
+}
+
+const MAX_CONFIG_BYTES = 1024 * 1024;
+
+/**
+ * Reads the file and looks at what it refers to: missing files, secrets that others can read, development keys in
+ * production. A PIN file that is missing is that token's trouble, not the broker's: it is found by its worker.
+ *
+ * @throws ConfigError
+ */
+export function loadConfig(path: string): LastmileConfig {
+  const file = resolve(path);
+  let bytes: Uint8Array;
+  try {
+    if (statSync(file).size > MAX_CONFIG_BYTES)
+      throw new Error(`it is larger than ${MAX_CONFIG_BYTES} bytes`);
+    bytes = readFileSync(file);
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new ConfigError(
+      [{ file: path, line: 1, column: 1, path: '', message: `cannot be read: ${why}` }],
+      cause,
+    );
+  }
+  const { config, source } = parse(bytes, file, path);
+  const findings = new Findings(source);
+  lookAtFiles(config, findings);
+  findings.throwIfAny();
+  return config;
+}
+
+/**
+ * The same without looking at any file but the bytes given.
+ *
+ * @throws ConfigError
+ */
+export function parseConfig(bytes: Uint8Array, options: { file: string }): LastmileConfig {
+  return parse(bytes, resolve(options.file), options.file).config;
+}
+
+function parse(
+  bytes: Uint8Array,
+  file: string,
+  shown: string,
+): { config: LastmileConfig; source: YamlSource } {
+  const parsed = parseYamlSource(bytes, { file: shown, maxBytes: MAX_CONFIG_BYTES });
+  if (!parsed.ok) throw new ConfigError(parsed.issues);
+  const { source } = parsed;
+  const read = readSource(source, configSchema);
+  if (!read.ok) throw new ConfigError(read.issues);
+  const findings = new Findings(source);
+  checkDocument(read.value, findings);
+  findings.throwIfAny();
+  return { config: toConfig(read.value, file, createHash('sha256').update(bytes).digest('hex')), source };
+}
+
+class Findings {
+  readonly #issues: SourceIssue[] = [];
+  readonly #source: YamlSource;
+
+  constructor(source: YamlSource) {
+    this.#source = source;
+  }
+
+  add(path: YamlPath, message: FileFinding, expected?: string): void {
+    if (message !== undefined) this.#issues.push(this.#source.issue(path, message, { expected }));
+  }
+
+  throwIfAny(): void {
+    if (this.#issues.length > 0) throw new ConfigError(this.#issues);
+  }
+}
+
+function checkDocument(document: ConfigDocument, findings: Findings): void {
+  for (const [i, administrator] of document.administrators.entries()) {
+    findings.add(['administrators', i], administratorFinding(administrator, document.trust_domain));
+  }
+  checkListeners(document, findings);
+  checkIsolation(document, findings);
+  if (resolve('/', document.state) === resolve('/', document.audit.directory)) {
+    findings.add(['audit', 'directory'], 'is the directory of `state` too; the log has one of its own');
+  }
+  checkTokens(document.tokens, findings);
+}
+
+function administratorFinding(administrator: string, trustDomain: string): FileFinding {
+  try {
+    const id = parseSpiffeId(administrator);
+    if (id.segments.length === 0)
+      return `${quoteSource(administrator)} is a trust domain; name a person or a tool in it`;
+    if (id.trustDomain !== trustDomain) {
+      return `${quoteSource(administrator)} is not of the trust domain ${quoteSource(trustDomain)}`;
+    }
+    return undefined;
+  } catch (error) {
+    if (!(error instanceof SpiffeIdError)) throw error;
+    return `${quoteSource(administrator)} is not a SPIFFE ID: ${error.message}`;
+  }
+}
+
+function checkListeners(document: ConfigDocument, findings: Findings): void {
+  const { workloads, control } = document.listen;
+  if (document.profile === 'development') {
+    for (const [name, address] of [
+      ['workloads', workloads],
+      ['control', control],
+    ] as const) {
+      if (!isLoopback(address.host)) {
+        findings.add(
+          ['listen', name],
+          `a development instance listens on loopback only, not on ${address.host}`,
+          'an address such as 127.0.0.1 or [::1]',
+        );
+      }
+    }
+  }
+  if (workloads.port === control.port && workloads.port !== 0) {
+    findings.add(['listen', 'control'], `port ${control.port} is taken by \`listen.workloads\``);
+  }
+}
+
+/** Users for each gateway, the control gateway, the courier and each worker, none of them `nobody` or invalid. */
+const MAX_USERS = 64 + 1 + 1 + 64;
+
+function checkIsolation({ profile, isolation }: ConfigDocument, findings: Findings): void {
+  if (profile === 'production' && isolation.mode !== undefined && isolation.mode !== 'users') {
+    findings.add(
+      ['isolation', 'mode'],
+      `${quoteSource(isolation.mode)} is refused in production: processes need users of their own`,
+      'users',
+    );
+  }
+  const first = isolation.uid_base;
+  if (first <= 65_535 && first + MAX_USERS > 65_534) {
+    findings.add(
+      ['isolation', 'uid_base'],
+      `${MAX_USERS} user ids from ${first} on include 65534 or 65535, which are \`nobody\` and invalid`,
+      `at most ${65_534 - MAX_USERS}, or more than 65535`,
+    );
+  }
+}
+
+type TokenDocument = ConfigDocument['tokens'][number];
+
+function checkTokens(tokens: readonly TokenDocument[], findings: Findings): void {
+  const names = new Set<string>();
+  const matches = new Map<string, string>();
+  for (const [i, token] of tokens.entries()) {
+    const path = ['tokens', i];
+    if (names.has(token.name))
+      findings.add([...path, 'name'], `another token is named ${quoteSource(token.name)}`);
+    names.add(token.name);
+    if (!isAbsolute(token.module)) {
+      findings.add(
+        [...path, 'module'],
+        'must be an absolute path: a library found by searching is anybody’s library',
+      );
+    }
+    if ((token.serial === undefined) === (token.label === undefined)) {
+      findings.add(
+        path,
+        `the token ${quoteSource(token.name)} needs exactly one of \`serial\` and \`label\``,
+      );
+    }
+    const match = JSON.stringify([token.module, token.serial ?? null, token.label ?? null]);
+    const same = matches.get(match);
+    if (same !== undefined) findings.add(path, `is the same token as ${quoteSource(same)}`);
+    matches.set(match, token.name);
+    checkPin(token, [...path, 'pin'], findings);
+    for (const name of Object.keys(token.environment)) {
+      findings.add([...path, 'environment', name], environmentFinding(name));
+    }
+  }
+}
+
+function checkPin({ pin }: TokenDocument, path: YamlPath, findings: Findings): void {
+  const given = Object.values(pin).filter((value) => value !== undefined).length;
+  if (given !== 1) findings.add(path, 'needs exactly one of `file`, `credential` and `command`');
+  const program = pin.command?.[0];
+  if (program !== undefined && !isAbsolute(program)) {
+    findings.add([...path, 'command', 0], `${quoteSource(program)} must be an absolute path`);
+  }
+}
+
+/** These load code into the worker, or carry what must be a reference. */
+function environmentFinding(name: string): FileFinding {
+  if (!/^[A-Za-z_][A-Za-z0-9_]{0,127}$/.test(name))
+    return `${quoteSource(name)} is not the name of a variable`;
+  if (/^(LD_|DYLD_|NODE_|GCONV_PATH$|LOCPATH$|OPENSSL_CONF$|OPENSSL_MODULES$|OPENSSL_ENGINES$)/i.test(name)) {
+    return `${quoteSource(name)} can load code into the worker and is refused`;
+  }
+  if (/(^|_)(PIN|SO_?PIN|PASSWORD|PASSPHRASE|PASSWD|SECRET)$/i.test(name)) {
+    return `${quoteSource(name)} looks like a secret: use \`pin\`, with a file, a credential or a command`;
+  }
+  return undefined;
+}
+
+function toConfig(document: ConfigDocument, file: string, sha256: string): LastmileConfig {
+  const directory = dirname(file);
+  const at = (path: string): string => resolve(directory, path);
+  const { broker, listen, audit, isolation, limits } = document;
+  return {
+    file,
+    directory,
+    sha256,
+    profile: document.profile,
+    trustDomain: document.trust_domain,
+    trustBundle: at(document.trust_bundle),
+    broker: { certificate: at(broker.certificate), key: at(broker.key), dnsName: broker.dns_name },
+    listen,
+    administrators: document.administrators,
+    policy: at(document.policy),
+    state: at(document.state),
+    audit: {
+      directory: at(audit.directory),
+      origin: audit.origin,
+      key: audit.key,
+      checkpointIntervalMs: audit.checkpoint_interval,
+      refusalWindowMs: audit.refusal_window,
+      refusalQuotaBytesPerHour: audit.refusal_quota,
+    },
+    tokens: document.tokens.map((token) => ({
+      name: token.name,
+      module: token.module,
+      profile: token.profile,
+      serial: token.serial,
+      label: token.label,
+      pin: pinReference(token.pin, at),
+      sessions: token.sessions,
+      directory: at(token.directory),
+      environment: token.environment,
+      groups: token.groups,
+      hangLimitMs: token.hang_limit,
+    })),
+    isolation: {
+      mode: isolation.mode ?? (document.profile === 'production' ? 'users' : 'auto'),
+      uidBase: isolation.uid_base,
+    },
+    limits: {
+      maxDeadlineMs: limits.max_deadline,
+      maxConnections: limits.max_connections,
+      maxConnectionsPerAddress: limits.max_connections_per_address,
+      maxStreamsPerConnection: limits.max_streams_per_connection,
+      maxStreamInFlight: limits.max_stream_in_flight,
+    },
+  };
+}
+
+function pinReference(pin: TokenDocument['pin'], at: (path: string) => string): PinReference {
+  if (pin.file !== undefined) return { kind: 'file', path: at(pin.file) };
+  if (pin.credential !== undefined) return { kind: 'credential', name: pin.credential };
+  return { kind: 'command', argv: pin.command ?? [] };
+}
+
+function lookAtFiles(config: LastmileConfig, findings: Findings): void {
+  const production = config.profile === 'production';
+  findings.add([], findChangeable(config.file, production));
+  const references: readonly (readonly [YamlPath, string])[] = [
+    [['trust_bundle'], config.trustBundle],
+    [['broker', 'certificate'], config.broker.certificate],
+    [['broker', 'key'], config.broker.key],
+    [['policy'], config.policy],
+  ];
+  for (const [path, file] of references) {
+    const missing = findMissing(file);
+    findings.add(
+      path,
+      missing ?? (file === config.broker.key ? findExposed(file) : findChangeable(file, production)),
+    );
+    if (production) findings.add(path, findDevelopmentMarker(file));
+    if (production && missing === undefined && file === config.trustBundle)
+      findings.add(path, findDevelopmentRoot(file));
+  }
+  for (const [i, { pin }] of config.tokens.entries()) {
+    if (pin.kind !== 'file') continue;
+    const path = ['tokens', i, 'pin', 'file'];
+    findings.add(path, findExposed(pin.path));
+    if (production) findings.add(path, findDevelopmentMarker(pin.path));
+  }
+}
