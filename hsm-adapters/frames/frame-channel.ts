@@ -8,8 +8,9 @@ import type { Duplex } from 'node:stream';
  * `edge-frames.ts`).
  *
  * Frames sent within one turn of the event loop leave in one write: under load a single system call carries
- * many. A frame that is too long, too short or of an unknown type is fatal for the channel: the owner ends the
- * child and goes on. Nothing read from a pipe is trusted beyond its own length.
+ * many. A frame that is too long or too short, or that `frame` throws at (an unknown type, a payload that does not
+ * parse), is fatal for the channel: the owner ends the child and goes on. Nothing read from a pipe is trusted beyond
+ * its own length, and nothing read from it reaches the owner as an uncaught exception.
  */
 export const HEADER_BYTES = 9;
 
@@ -32,7 +33,9 @@ const FLUSH_BYTES = 1 << 18;
 export class FrameChannel {
   readonly #stream: Duplex;
   readonly #handlers: FrameHandlers;
-  #rest: Buffer | undefined;
+  /** Received and not yet a whole frame: as long as the frame will be, or 4 while that is not known. */
+  #partial: Buffer | undefined;
+  #partialLength = 0;
   #out: Buffer = Buffer.allocUnsafe(1 << 16);
   #outLength = 0;
   #flushScheduled = false;
@@ -42,8 +45,8 @@ export class FrameChannel {
     this.#stream = stream;
     this.#handlers = handlers;
     stream.on('data', (chunk: Buffer) => this.#receive(chunk));
-    stream.on('end', () => this.#close(undefined));
-    stream.on('close', () => this.#close(undefined));
+    stream.on('end', () => this.#ended());
+    stream.on('close', () => this.#ended());
     stream.on('error', (cause) => this.#close(new FrameError('pipe failed', { cause })));
   }
 
@@ -110,37 +113,78 @@ export class FrameChannel {
   }
 
   #receive(chunk: Buffer): void {
-    let data = this.#rest === undefined ? chunk : Buffer.concat([this.#rest, chunk]);
-    this.#rest = undefined;
-    let at = 0;
-    while (data.length - at >= 4) {
-      const length = data.readUInt32BE(at);
-      if (length < 5 || length > MAX_FRAME_BYTES) {
-        this.#fail(`frame of ${length} bytes is outside the limits`);
+    let at = this.#partial === undefined ? 0 : this.#complete(chunk);
+    while (!this.#closed && chunk.length - at >= 4) {
+      const total = this.#totalAt(chunk, at);
+      if (total === undefined) return;
+      if (chunk.length - at < total) {
+        this.#keep(chunk.subarray(at), total);
         return;
       }
-      if (data.length - at < 4 + length) break;
-      const type = data[at + 4]!;
-      const id = data.readUInt32BE(at + 5);
-      const payload = data.subarray(at + HEADER_BYTES, at + 4 + length);
-      at += 4 + length;
-      this.#handlers.frame(type, id, payload);
-      if (this.#closed) return;
+      this.#deliver(chunk.subarray(at, at + total));
+      at += total;
     }
-    if (at < data.length) this.#rest = at === 0 ? data : data.subarray(at);
-    data = EMPTY;
+    if (!this.#closed && at < chunk.length) this.#keep(chunk.subarray(at), 4);
   }
 
-  #fail(message: string): void {
+  /** Adds to the frame begun in an earlier chunk; returns how much of `chunk` that took. */
+  #complete(chunk: Buffer): number {
+    let at = 0;
+    for (let partial = this.#partial; partial !== undefined; partial = this.#partial) {
+      const taken = chunk.copy(partial, this.#partialLength, at);
+      at += taken;
+      this.#partialLength += taken;
+      if (this.#partialLength < partial.length) break;
+      this.#partial = undefined;
+      if (partial.length > 4) {
+        this.#deliver(partial);
+        break;
+      }
+      const total = this.#totalAt(partial, 0);
+      if (total !== undefined) this.#keep(partial, total);
+    }
+    return at;
+  }
+
+  /** A buffer of the frame's own size: a peer that drips bytes costs no more than one frame, and no copy for each. */
+  #keep(begun: Buffer, total: number): void {
+    this.#partial = Buffer.allocUnsafe(total);
+    this.#partialLength = begun.copy(this.#partial);
+  }
+
+  #totalAt(data: Buffer, at: number): number | undefined {
+    const length = data.readUInt32BE(at);
+    if (length >= 5 && length <= MAX_FRAME_BYTES) return 4 + length;
+    this.#fail(new FrameError(`frame of ${length} bytes is outside the limits`));
+    return undefined;
+  }
+
+  #deliver(frame: Buffer): void {
+    const type = frame[4]!;
+    try {
+      this.#handlers.frame(type, frame.readUInt32BE(5), frame.subarray(HEADER_BYTES));
+    } catch (cause) {
+      this.#fail(
+        cause instanceof FrameError
+          ? cause
+          : new FrameError(`frame of type ${type} was not understood`, { cause }),
+      );
+    }
+  }
+
+  #ended(): void {
+    this.#close(this.#partial === undefined ? undefined : new FrameError('pipe ended within a frame'));
+  }
+
+  #fail(error: FrameError): void {
     this.#stream.destroy();
-    this.#close(new FrameError(message));
+    this.#close(error);
   }
 
   #close(error: FrameError | undefined): void {
     if (this.#closed) return;
     this.#closed = true;
+    this.#partial = undefined;
     this.#handlers.closed(error);
   }
 }
-
-const EMPTY = Buffer.alloc(0);
