@@ -53,6 +53,8 @@ missing_packages() {
     if ! debian_python_has grpc; then echo python3-grpcio; fi
     if ! debian_python_has google.protobuf; then echo python3-protobuf; fi
     if ! command -v protoc >/dev/null; then echo protobuf-compiler; fi
+    # The well-known types that protoc imports; it only recommends them.
+    if [ ! -e /usr/include/google/protobuf/any.proto ]; then echo libprotobuf-dev; fi
     if ! command -v grpc_python_plugin >/dev/null; then echo protobuf-compiler-grpc; fi
   fi
 }
