@@ -12,7 +12,10 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { parse } from 'yaml';
+import { checkPolicy } from '../../policy/check.ts';
+import { compilePolicy } from '../../policy/compile.ts';
+import { loadConfig } from '../config.ts';
+import { ADMINISTRATOR, AUDITOR, CLIENTS, DEMO_KEYS } from './demo-identities.ts';
 import { createInstance, hasInstance, type InstanceOptions, type PreparedToken } from './instance.ts';
 import { findSoftHsm2 } from './module-path.ts';
 import { addClient, renewSvids, writeClientProfiles } from './renew.ts';
@@ -128,20 +131,61 @@ describe('createInstance', () => {
     expect(named).toEqual(['broker.crt']);
   });
 
-  test('writes YAML that parses, with the ports, the module and both tokens in it', async () => {
-    await createInstance(options({ ...PORTS, uidBase: 70000 }));
-    const configuration = parse(readFileSync(join(directory, 'lastmile.yaml'), 'utf8'), { strict: true });
-    expect(configuration).toMatchObject({
-      listen: { workloads: '127.0.0.1:17443', control: '127.0.0.1:17444' },
-      tokens: [
-        { name: 'a', label: 'lastmile-a', module: '/usr/lib/softhsm/libsofthsm2.so' },
-        { name: 'b', label: 'lastmile-b' },
-      ],
-      isolation: { uid_base: 70000 },
+  test('writes a configuration that loads, with the ports and both tokens in it', async () => {
+    const module = join(parent, 'libsofthsm2.so');
+    writeFileSync(module, '');
+    await createInstance(options({ ...PORTS, uidBase: 70000, module }));
+    const config = loadConfig(join(directory, 'lastmile.yaml'));
+    expect(config).toMatchObject({
+      profile: 'development',
+      listen: { workloads: { host: '127.0.0.1', port: 17443 }, control: { host: '127.0.0.1', port: 17444 } },
+      isolation: { mode: 'auto', uidBase: 70000 },
     });
-    expect(parse(readFileSync(join(directory, 'policy.yaml'), 'utf8'), { strict: true })).toMatchObject({
-      version: 1,
-    });
+    expect(config.tokens).toMatchObject([
+      {
+        name: 'a',
+        label: 'lastmile-a',
+        module,
+        pin: { kind: 'file', path: join(directory, 'secrets/token-a.pin') },
+      },
+      { name: 'b', label: 'lastmile-b', module, directory: join(directory, 'tokens/b') },
+    ]);
+  });
+
+  test('is refused as a production configuration, for what it was made with', async () => {
+    const module = join(parent, 'libsofthsm2.so');
+    writeFileSync(module, '');
+    await createInstance(options({ module }));
+    const path = join(directory, 'lastmile.yaml');
+    const text = readFileSync(path, 'utf8');
+    writeFileSync(
+      path,
+      text.replace('profile: development', 'profile: production').replace('mode: auto', 'mode: users'),
+    );
+    expect(() => loadConfig(path)).toThrow(/made for development/);
+    rmSync(join(directory, 'pki', 'DEVELOPMENT'));
+    expect(() => loadConfig(path)).toThrow(/development root/);
+  });
+
+  test('writes a policy without errors or warnings, in which each demo key has its workload and no other', async () => {
+    await createInstance(options());
+    const bytes = readFileSync(join(directory, 'policy.yaml'));
+    const policyOptions = { administrators: [ADMINISTRATOR] };
+    expect(checkPolicy(bytes, policyOptions)).toMatchObject({ issues: [], warnings: [] });
+    const policy = compilePolicy(bytes, { ...policyOptions, hash: 'sha256:00' });
+    const operation = { sign: 'sign', encrypt: 'decrypt', mac: 'mac' } as const;
+    for (const { key, purpose, algorithms } of DEMO_KEYS) {
+      for (const { name, spiffeId } of CLIENTS) {
+        const question = { spiffeId, key, operation: operation[purpose], algorithm: algorithms[0] ?? '' };
+        expect([name, key, policy.decide(question).effect]).toEqual([
+          name,
+          key,
+          key.startsWith(`${name}/`) ? 'allow' : 'deny',
+        ]);
+      }
+    }
+    expect(policy.decideMethod({ spiffeId: AUDITOR, method: 'Audit.Query' }).effect).toBe('allow');
+    expect(policy.decideMethod({ spiffeId: AUDITOR, method: 'Admin.Freeze' }).effect).toBe('deny');
   });
 
   test('leaves nothing behind when a callback fails', async () => {
