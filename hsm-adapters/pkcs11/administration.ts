@@ -1,0 +1,527 @@
+import {
+  AdapterError,
+  type KeySpec,
+  type NewObject,
+  type ObjectAttributes,
+  type ObjectQuery,
+  type WrappedImport,
+  type WrappedReplica,
+} from '../adapter.ts';
+import type { Profile } from '../profiles/profile.ts';
+import { ckrName, ckrPerformed, ckrReason } from './ckr.ts';
+import { CKA, CKO } from './constants.ts';
+import {
+  CkrError,
+  type Cryptoki,
+  type Mechanism,
+  mechanism,
+  type ObjectHandle,
+  type SessionHandle,
+  type SlotHandle,
+} from './cryptoki.ts';
+import { RSA_OAEP_256, RSA_OAEP_SHA1 } from './mechanisms.ts';
+import { findObjects, findOne, readAttributes, readPublicKey } from './objects.ts';
+import { publicMaterial } from './public-key.ts';
+import {
+  carrierTemplate,
+  fitsPurpose,
+  generationMechanism,
+  isSecret,
+  privateTemplate,
+  publicObjectTemplate,
+  publicTemplate,
+  secretTemplate,
+  transportPublicTemplate,
+  transportTemplates,
+  usagesOf,
+} from './templates.ts';
+
+/**
+ * Key administration on one token.
+ *
+ * Every call is synchronous from end to end, and so they cannot interleave: creating and finding objects at
+ * once races in SoftHSM, and pkcs11js leaks in the asynchronous forms. Meanwhile no request of this token is
+ * begun (an RSA key takes seconds).
+ *
+ * Each call has a read-write session of its own, closed at its end whatever happens: session objects (keys on
+ * their way, carriers) go with it. A token object that was made before a failure is destroyed again.
+ */
+export class Administration {
+  readonly #cryptoki: Cryptoki;
+  readonly #slot: SlotHandle;
+  readonly #profile: Profile;
+  readonly #mechanisms: ReadonlySet<number>;
+  /** The RSA pairs of `openReplicaTransport`, each in the session that it lives and dies with. */
+  readonly #transports = new Map<
+    number,
+    { readonly session: SessionHandle; readonly privateKey: ObjectHandle }
+  >();
+  #nextTransport = 1;
+
+  constructor(cryptoki: Cryptoki, slot: SlotHandle, profile: Profile) {
+    this.#cryptoki = cryptoki;
+    this.#slot = slot;
+    this.#profile = profile;
+    this.#mechanisms = cryptoki.mechanisms(slot);
+  }
+
+  /** KEY_MISSING_ON_TOKEN when there is none, KEY_UNUSABLE with the candidates when there are several. */
+  find(query: ObjectQuery): { readonly handle: ObjectHandle; readonly attributes: ObjectAttributes } {
+    return this.#inSession((session) => {
+      const handle = findOne(this.#cryptoki, session, query);
+      return { handle, attributes: readAttributes(this.#cryptoki, session, handle, query.kind) };
+    });
+  }
+
+  /** Makes a key that never leaves this token. */
+  generate(object: NewObject): ObjectAttributes {
+    this.#check(object);
+    return this.#inSession((session) =>
+      this.#creating(session, object, 'generated', () => {
+        if (isSecret(object.spec)) {
+          const template = secretTemplate(object, 'permanent', this.#profile, 'generated');
+          return this.#cryptoki.generateKey(session, generationMechanism(object.spec), template);
+        }
+        return this.#cryptoki.generateKeyPair(
+          session,
+          generationMechanism(object.spec),
+          publicTemplate(object, 'permanent', this.#profile),
+          privateTemplate(object, 'permanent', this.#profile),
+        ).privateKey;
+      }),
+    );
+  }
+
+  openReplicaTransport(): { readonly transport: number; readonly publicKey: Uint8Array } {
+    if (this.#transports.size >= MAX_TRANSPORTS) {
+      throw new AdapterError('SESSION_LIMIT', `${MAX_TRANSPORTS} replica transports are open`, {
+        performed: 'no',
+      });
+    }
+    return this.#translated(() => {
+      const session = this.#cryptoki.openSession(this.#slot, 'read-write');
+      try {
+        const templates = transportTemplates(TRANSPORT_BITS);
+        const pair = this.#cryptoki.generateKeyPair(
+          session,
+          generationMechanism({ type: 'rsa', modulusBits: TRANSPORT_BITS }),
+          templates.publicKey,
+          templates.privateKey,
+        );
+        const publicKey = readPublicKey(this.#cryptoki, session, 'rsa', pair.publicKey);
+        const transport = this.#nextTransport;
+        this.#nextTransport += 1;
+        this.#transports.set(transport, { session, privateKey: pair.privateKey });
+        return { transport, publicKey };
+      } catch (error) {
+        this.#cryptoki.closeSession(session);
+        throw error;
+      }
+    });
+  }
+
+  closeReplicaTransport(transport: number): void {
+    const open = this.#transports.get(transport);
+    if (open === undefined) return;
+    this.#transports.delete(transport);
+    this.#translated(() => this.#cryptoki.closeSession(open.session));
+  }
+
+  generateReplicated(
+    object: NewObject,
+    destinations: readonly Uint8Array[],
+  ): { readonly attributes: ObjectAttributes; readonly replicas: readonly WrappedReplica[] } {
+    this.#check(object);
+    const kwp = this.#keyWrap(object.spec);
+    const oaep = this.#transportMechanism();
+    return this.#inSession((session) => {
+      const { key, publicKey } = this.#makeTravelling(session, object);
+      const replicas = destinations.map((destination) => {
+        const transport = this.#importTransport(session, destination);
+        const carrier = this.#makeCarrier(session, 'wrapping');
+        const wrappedKek = this.#cryptoki.wrapKey(session, oaep, transport, carrier, MAX_WRAPPED_BYTES);
+        const wrapped = this.#cryptoki.wrapKey(session, kwp, carrier, key, MAX_WRAPPED_BYTES);
+        this.#cryptoki.destroyObject(session, carrier);
+        this.#cryptoki.destroyObject(session, transport);
+        return { wrappedKek: new Uint8Array(wrappedKek), wrappedKey: packReplica(publicKey, wrapped) };
+      });
+      // Here too the key comes in by unwrapping, so that it is not extractable here either.
+      const carrier = this.#makeCarrier(session, 'local');
+      const wrapped = this.#cryptoki.wrapKey(session, kwp, carrier, key, MAX_WRAPPED_BYTES);
+      this.#cryptoki.destroyObject(session, key);
+      const attributes = this.#place(session, object, kwp, carrier, wrapped, publicKey);
+      this.#cryptoki.destroyObject(session, carrier);
+      return { attributes, replicas };
+    });
+  }
+
+  /** The transport is closed, whatever happens. */
+  receiveReplica(transport: number, object: NewObject, replica: WrappedReplica): ObjectAttributes {
+    const open = this.#transports.get(transport);
+    if (open === undefined) {
+      throw new AdapterError('REQUEST_INVALID', `replica transport ${transport} is not open`, {
+        performed: 'no',
+      });
+    }
+    try {
+      this.#check(object);
+      const kwp = this.#keyWrap(object.spec);
+      const { publicKey, wrapped } = unpackReplica(replica.wrappedKey);
+      return this.#translated(() => {
+        const carrier = this.#cryptoki.unwrapKey(
+          open.session,
+          this.#transportMechanism(),
+          open.privateKey,
+          Buffer.from(replica.wrappedKek),
+          carrierTemplate('unwrapping'),
+        );
+        const attributes = this.#place(open.session, object, kwp, carrier, wrapped, publicKey);
+        this.#cryptoki.destroyObject(open.session, carrier);
+        return attributes;
+      });
+    } finally {
+      this.closeReplicaTransport(transport);
+    }
+  }
+
+  /** Unwraps a blob that somebody else wrapped to a key on this token. */
+  importWrapped(request: WrappedImport): ObjectAttributes {
+    const { object } = request;
+    this.#check(object);
+    const how = this.#importMechanism(request.mechanism);
+    const kind = request.mechanism.startsWith('rsa-') ? 'private' : 'secret';
+    return this.#inSession((session) => {
+      const unwrapping = findOne(this.#cryptoki, session, { ckaId: request.unwrappingKeyId, kind });
+      return this.#creating(session, object, 'unwrapped', () => {
+        const template = isSecret(object.spec)
+          ? secretTemplate(object, 'permanent', this.#profile, 'unwrapped')
+          : privateTemplate(object, 'permanent', this.#profile);
+        const key = this.#cryptoki.unwrapKey(session, how, unwrapping, Buffer.from(request.blob), template);
+        if (object.spec.type === 'rsa') {
+          const publicKey = readPublicKey(this.#cryptoki, session, 'rsa', key);
+          const material = publicMaterial(publicKey);
+          this.#cryptoki.createObject(session, publicObjectTemplate(object, material, this.#profile));
+        }
+        return key;
+      });
+    });
+  }
+
+  /** Both halves of a key pair. Nothing to destroy is no error: it is gone. */
+  destroy(query: ObjectQuery): void {
+    this.#inSession((session) => {
+      const found = findObjects(this.#cryptoki, session, query);
+      if (found.length === 0) {
+        // A half that was left behind without its private object.
+        if (query.ckaId !== undefined && query.kind === 'private') this.#destroyPublic(session, query.ckaId);
+        return;
+      }
+      const handle = findOne(this.#cryptoki, session, query);
+      const ckaId = this.#cryptoki.attribute(session, handle, CKA.ID)?.toString('hex') ?? '';
+      this.#cryptoki.destroyObject(session, handle);
+      if (query.kind === 'private' && ckaId !== '') this.#destroyPublic(session, ckaId);
+      if (findObjects(this.#cryptoki, session, query).length > 0) {
+        throw new AdapterError('INVARIANT_BROKEN', 'the object is still there', { performed: 'unknown' });
+      }
+    });
+  }
+
+  /** For the end of the worker. */
+  closeTransports(): void {
+    for (const transport of [...this.#transports.keys()]) this.closeReplicaTransport(transport);
+  }
+
+  /** Before anything is made: what the token cannot do, and what would make two keys of one name. */
+  #check(object: NewObject): void {
+    if (!/^[0-9a-f]{32}$/.test(object.ckaId))
+      throw refusal('REQUEST_INVALID', 'CKA_ID is not 16 bytes of hex');
+    const labelBytes = Buffer.byteLength(object.label);
+    if (labelBytes === 0 || labelBytes > 255) throw refusal('REQUEST_INVALID', 'a label has 1 to 255 bytes');
+    const { spec, purpose } = object;
+    if (!fitsPurpose(spec, purpose))
+      throw refusal('REQUEST_INVALID', `a key of type ${spec.type} does not ${purpose}`);
+    if (spec.type === 'rsa' && ![2048, 3072, 4096].includes(spec.modulusBits)) {
+      throw refusal('REQUEST_INVALID', 'RSA keys have 2048, 3072 or 4096 bits');
+    }
+    if (spec.type === 'rsa' && purpose === 'encrypt' && this.#profile.lacks.includes('RSA-OAEP-256')) {
+      throw refusal('OPERATION_UNSUPPORTED', `RSA-OAEP-256 on ${this.#profile.name}`);
+    }
+    if (!this.#mechanisms.has(generationMechanism(spec).mechanism)) {
+      throw refusal('OPERATION_UNSUPPORTED', `the token makes no keys of type ${spec.type}`);
+    }
+  }
+
+  #keyWrap(spec: KeySpec): Mechanism {
+    const { aesKwp, wraps } = this.#profile.keyWrap;
+    if (!wraps.includes(spec.type)) {
+      throw refusal('OPERATION_UNSUPPORTED', `${this.#profile.name} does not wrap keys of type ${spec.type}`);
+    }
+    if (aesKwp === undefined || !this.#mechanisms.has(aesKwp)) {
+      throw refusal('OPERATION_UNSUPPORTED', 'the token has no AES key wrap with padding');
+    }
+    return mechanism(aesKwp);
+  }
+
+  /** SHA-1 in OAEP is no weakness for a one-time key that travels between two tokens; better where both have better. */
+  #transportMechanism(): Mechanism {
+    return RSA_OAEP_SHA1;
+  }
+
+  #importMechanism(name: WrappedImport['mechanism']): Mechanism {
+    const { aesKw, aesKwp, oaepHashes } = this.#profile.keyWrap;
+    const missing = () => refusal('OPERATION_UNSUPPORTED', `${name} on ${this.#profile.name}`);
+    switch (name) {
+      case 'rsa-oaep-sha1':
+        if (!oaepHashes.includes('sha1')) throw missing();
+        return RSA_OAEP_SHA1;
+      case 'rsa-oaep-sha256':
+        if (!oaepHashes.includes('sha256')) throw missing();
+        return RSA_OAEP_256;
+      case 'aes-kw':
+        if (aesKw === undefined) throw missing();
+        return mechanism(aesKw);
+      case 'aes-kwp':
+        if (aesKwp === undefined) throw missing();
+        return mechanism(aesKwp);
+      default:
+        return name satisfies never;
+    }
+  }
+
+  #makeTravelling(session: SessionHandle, object: NewObject): { key: ObjectHandle; publicKey: Uint8Array } {
+    const how = generationMechanism(object.spec);
+    if (isSecret(object.spec)) {
+      const template = secretTemplate(object, 'travelling', this.#profile, 'generated');
+      return { key: this.#cryptoki.generateKey(session, how, template), publicKey: new Uint8Array(0) };
+    }
+    const pair = this.#cryptoki.generateKeyPair(
+      session,
+      how,
+      publicTemplate(object, 'travelling', this.#profile),
+      privateTemplate(object, 'travelling', this.#profile),
+    );
+    const publicKey = readPublicKey(this.#cryptoki, session, object.spec.type, pair.publicKey);
+    this.#cryptoki.destroyObject(session, pair.publicKey);
+    return { key: pair.privateKey, publicKey };
+  }
+
+  #makeCarrier(session: SessionHandle, role: 'wrapping' | 'local'): ObjectHandle {
+    const how = generationMechanism({ type: 'aes', bytes: 32 });
+    return this.#cryptoki.generateKey(session, how, carrierTemplate(role));
+  }
+
+  #importTransport(session: SessionHandle, spki: Uint8Array): ObjectHandle {
+    const material = readMaterial(spki);
+    if (material.type !== 'rsa' || material.modulusBits < TRANSPORT_BITS) {
+      throw refusal(
+        'REQUEST_INVALID',
+        `a replica transport has an RSA key of ${TRANSPORT_BITS} bits or more`,
+      );
+    }
+    return this.#cryptoki.createObject(session, transportPublicTemplate(material.modulus, material.exponent));
+  }
+
+  /** A key that arrives wrapped becomes a token object, not extractable, with its public half beside it. */
+  #place(
+    session: SessionHandle,
+    object: NewObject,
+    how: Mechanism,
+    carrier: ObjectHandle,
+    wrapped: Buffer,
+    publicKey: Uint8Array,
+  ): ObjectAttributes {
+    const material = isSecret(object.spec) ? undefined : readMaterial(publicKey);
+    if (material !== undefined && material.type !== object.spec.type) {
+      throw refusal(
+        'REQUEST_INVALID',
+        `a public key of type ${material.type} for a key of type ${object.spec.type}`,
+      );
+    }
+    return this.#creating(session, object, 'unwrapped', () => {
+      const template =
+        material === undefined
+          ? secretTemplate(object, 'permanent', this.#profile, 'unwrapped')
+          : privateTemplate(object, 'permanent', this.#profile);
+      const key = this.#cryptoki.unwrapKey(session, how, carrier, wrapped, template);
+      if (material !== undefined) {
+        this.#cryptoki.createObject(session, publicObjectTemplate(object, material, this.#profile));
+      }
+      return key;
+    });
+  }
+
+  /**
+   * Makes an object, reads it back and compares. After any failure nothing of it is left on the token: CKA_ID is
+   * this creation's own, which is checked before.
+   */
+  #creating(
+    session: SessionHandle,
+    object: NewObject,
+    origin: 'generated' | 'unwrapped',
+    make: () => ObjectHandle,
+  ): ObjectAttributes {
+    const taken = this.#cryptoki.findObjects(session, ownObjects(object.ckaId), 1);
+    if (taken.length > 0) throw refusal('KEY_UNUSABLE', `CKA_ID ${object.ckaId} is taken`);
+    try {
+      const handle = make();
+      const attributes = readAttributes(
+        this.#cryptoki,
+        session,
+        handle,
+        isSecret(object.spec) ? 'secret' : 'private',
+      );
+      const difference = differs(object, origin, attributes, this.#profile);
+      if (difference !== undefined) {
+        throw new AdapterError('KEY_UNUSABLE', `made, but not as asked: ${difference}`, {
+          performed: 'unknown',
+        });
+      }
+      return attributes;
+    } catch (error) {
+      this.#cleanUp(session, object.ckaId, error);
+      throw error;
+    }
+  }
+
+  #cleanUp(session: SessionHandle, ckaId: string, reason: unknown): void {
+    try {
+      for (const handle of this.#cryptoki.findObjects(session, ownObjects(ckaId), 8)) {
+        this.#cryptoki.destroyObject(session, handle);
+      }
+    } catch (cause) {
+      const message = `objects with CKA_ID ${ckaId} may be left on the token: ${text(cause)}; first: ${text(reason)}`;
+      throw new AdapterError('INVARIANT_BROKEN', message, { performed: 'unknown', cause });
+    }
+  }
+
+  #destroyPublic(session: SessionHandle, ckaId: string): void {
+    const template = [{ type: CKA.CLASS, value: CKO.PUBLIC_KEY }, ...ownObjects(ckaId)];
+    for (const handle of this.#cryptoki.findObjects(session, template, 8))
+      this.#cryptoki.destroyObject(session, handle);
+  }
+
+  #inSession<T>(use: (session: SessionHandle) => T): T {
+    return this.#translated(() => {
+      const session = this.#cryptoki.openSession(this.#slot, 'read-write');
+      let result: T;
+      try {
+        result = use(session);
+      } catch (error) {
+        try {
+          this.#cryptoki.closeSession(session);
+        } catch (cause) {
+          // The first failure tells more; a session that does not close belongs to a token that is gone.
+          throw error instanceof Error ? error : cause;
+        }
+        throw error;
+      }
+      this.#cryptoki.closeSession(session);
+      return result;
+    });
+  }
+
+  #translated<T>(run: () => T): T {
+    try {
+      return run();
+    } catch (error) {
+      throw this.#asAdapterError(error);
+    }
+  }
+
+  #asAdapterError(error: unknown): AdapterError {
+    if (error instanceof AdapterError) return error;
+    if (error instanceof CkrError) {
+      const name = ckrName(error.ckr);
+      // No key was asked for by handle yet: an unknown mechanism is the module's lack, not the key's fault.
+      const reason =
+        error.ckr === MECHANISM_INVALID
+          ? 'OPERATION_UNSUPPORTED'
+          : (this.#profile.refinements[name] ?? ckrReason(error.ckr));
+      const performed = ckrPerformed(error.ckr, 'run');
+      return new AdapterError(reason, error.message, { performed, ckr: name, cause: error });
+    }
+    return new AdapterError('INVARIANT_BROKEN', text(error), { performed: 'unknown', cause: error });
+  }
+}
+
+const MECHANISM_INVALID = 0x70;
+const TRANSPORT_BITS = 3072;
+const MAX_TRANSPORTS = 4;
+/** An RSA-4096 private key in PKCS #8, wrapped, has some 2,400 bytes. */
+const MAX_WRAPPED_BYTES = 8192;
+
+function ownObjects(ckaId: string): { type: number; value: Buffer | boolean }[] {
+  return [
+    { type: CKA.TOKEN, value: true },
+    { type: CKA.ID, value: Buffer.from(ckaId, 'hex') },
+  ];
+}
+
+function refusal(
+  reason: 'REQUEST_INVALID' | 'OPERATION_UNSUPPORTED' | 'KEY_UNUSABLE',
+  message: string,
+): AdapterError {
+  return new AdapterError(reason, message, { performed: 'no' });
+}
+
+function text(error: unknown): string {
+  return error instanceof Error ? error.message : 'not an error';
+}
+
+function readMaterial(spki: Uint8Array): ReturnType<typeof publicMaterial> {
+  try {
+    return publicMaterial(spki);
+  } catch (cause) {
+    throw new AdapterError('REQUEST_INVALID', `public key: ${text(cause)}`, { performed: 'no', cause });
+  }
+}
+
+/** What was read back against what was asked for. Undefined: the same. */
+function differs(
+  object: NewObject,
+  origin: 'generated' | 'unwrapped',
+  read: ObjectAttributes,
+  profile: Profile,
+): string | undefined {
+  const expected: readonly (readonly [name: string, asked: unknown, got: unknown])[] = [
+    ['CKA_ID', object.ckaId, read.ckaId],
+    ['CKA_LABEL', object.label, read.label],
+    ['key type', JSON.stringify(object.spec), JSON.stringify(read.spec)],
+    ['usages', usagesOf(object.purpose).join(), read.usages.join()],
+    ['CKA_SENSITIVE', true, read.sensitive],
+    ['CKA_EXTRACTABLE', false, read.extractable],
+    ['CKA_MODIFIABLE', false, read.modifiable],
+    ['CKA_ALWAYS_AUTHENTICATE', false, read.alwaysAuthenticate],
+    ...(profile.copyable ? [['CKA_COPYABLE', false, read.copyable] as const] : []),
+    ...(origin === 'generated'
+      ? [
+          ['CKA_LOCAL', true, read.local] as const,
+          ['CKA_NEVER_EXTRACTABLE', true, read.neverExtractable] as const,
+          ['CKA_ALWAYS_SENSITIVE', true, read.alwaysSensitive] as const,
+        ]
+      : []),
+  ];
+  const wrong = expected.filter(([, asked, got]) => asked !== got);
+  if (wrong.length === 0) return undefined;
+  return wrong.map(([name, asked, got]) => `${name} is ${String(got)}, not ${String(asked)}`).join('; ');
+}
+
+/**
+ * A replica carries its public key, because a destination cannot read EC_POINT from a private object:
+ * u16 length of the SPKI · SPKI · wrapped key. A false public key here is found out when the key is proven by use.
+ */
+function packReplica(publicKey: Uint8Array, wrapped: Buffer): Uint8Array {
+  const packed = new Uint8Array(2 + publicKey.length + wrapped.length);
+  packed[0] = publicKey.length >> 8;
+  packed[1] = publicKey.length & 0xff;
+  packed.set(publicKey, 2);
+  packed.set(wrapped, 2 + publicKey.length);
+  return packed;
+}
+
+function unpackReplica(packed: Uint8Array): { publicKey: Uint8Array; wrapped: Buffer } {
+  const bytes = Buffer.from(packed);
+  const length = bytes.length >= 2 ? bytes.readUInt16BE() : 0;
+  if (bytes.length < 2 + length + 16) throw refusal('REQUEST_INVALID', 'a wrapped replica is cut short');
+  return { publicKey: bytes.subarray(2, 2 + length), wrapped: bytes.subarray(2 + length) };
+}

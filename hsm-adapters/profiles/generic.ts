@@ -1,0 +1,19 @@
+import type { Profile } from './profile.ts';
+
+/** A module that nobody has written a profile for: the standard taken at its word, nothing assumed beyond it. */
+export const generic: Profile = {
+  name: 'generic',
+  software: false,
+  lacks: [],
+  refinements: {},
+  ambiguousRejections: [],
+  pinFlagsReliable: false,
+  keyWrap: {
+    aesKwp: 0x210b,
+    aesKw: 0x2109,
+    oaepHashes: ['sha256', 'sha1'],
+    wraps: ['ec', 'ed25519', 'rsa', 'aes', 'hmac'],
+    valueLenOnUnwrap: false,
+  },
+  copyable: true,
+};

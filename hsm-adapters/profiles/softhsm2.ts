@@ -1,0 +1,24 @@
+import type { Profile } from './profile.ts';
+
+/** SoftHSM 2.6.1: no hardware, no lock-out. Keys are files, and live in the worker's memory while it runs. */
+export const softhsm2: Profile = {
+  name: 'softhsm2',
+  software: true,
+  // OAEP takes SHA-1 alone: anything else is CKR_ARGUMENTS_BAD.
+  lacks: ['RSA-OAEP-256'],
+  refinements: {
+    // Unwrapping with the wrong key, or of a blob that was tampered with.
+    CKR_WRAPPED_KEY_INVALID: 'REQUEST_INVALID',
+  },
+  ambiguousRejections: ['CKR_GENERAL_ERROR'],
+  pinFlagsReliable: true,
+  keyWrap: {
+    // Called AES_KEY_WRAP_PAD there, but it is RFC 5649; 0x210b is CKR_MECHANISM_INVALID.
+    aesKwp: 0x210a,
+    aesKw: 0x2109,
+    oaepHashes: ['sha1'],
+    wraps: ['ec', 'rsa', 'aes', 'hmac'],
+    valueLenOnUnwrap: false,
+  },
+  copyable: true,
+};
