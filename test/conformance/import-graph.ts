@@ -129,7 +129,7 @@ export const RULES: Readonly<Record<string, Rule>> = {
       'hsm-adapters/frames/',
       ...CONTRACT,
     ],
-    packages: ['@grpc/grpc-js'],
+    packages: ['@grpc/grpc-js', 'protobufjs'],
     builtins: 'any',
   },
   'broker/courier/': {
@@ -144,7 +144,7 @@ export const RULES: Readonly<Record<string, Rule>> = {
   },
   'broker/cli/': {
     local: ['broker/cli/', 'broker/client/', 'broker/audit/tlog/', 'policy/', ...CONTRACT],
-    packages: ['commander'],
+    packages: ['commander', 'zod'],
     builtins: 'any',
   },
   'broker/console/': {
@@ -158,7 +158,7 @@ export const RULES: Readonly<Record<string, Rule>> = {
     builtins: 'any',
   },
   'broker/config': {
-    local: ['broker/config', 'policy/', ...CONTRACT],
+    local: ['broker/config', 'policy/', ADAPTER, ...CONTRACT],
     packages: ['zod', 'yaml'],
     builtins: 'any',
   },
