@@ -50,8 +50,10 @@ export interface GatewayConfiguration {
   readonly host: string;
   /** 0: any free one. */
   readonly port: number;
-  /** Several gateways share the port. The first binds it alone for a moment, to find another broker there. */
+  /** Several gateways share the port. */
   readonly reusePort: boolean;
+  /** With `reusePort`: bind the port alone for a moment first, to find another broker there. */
+  readonly probePort: boolean;
   readonly tls: TlsMaterial;
   readonly maxConnections: number;
   readonly maxConnectionsPerAddress: number;
@@ -60,6 +62,9 @@ export interface GatewayConfiguration {
   /** Upper bound for every deadline, and the deadline of callers that give none. */
   readonly maxDeadlineMs: number;
 }
+
+/** What precedes the protobuf bytes in a Request. */
+export const REQUEST_HEADER_BYTES = 9;
 
 /** Why a handshake or a connection was refused: the keys of `refused_handshakes` in `status`. */
 export const REFUSALS = [
