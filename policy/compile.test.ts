@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { checkPolicy, explainText } from './check.ts';
-import { compilePolicy } from './compile.ts';
+import { compileLoadedPolicy, compilePolicy } from './compile.ts';
 import type { KeyUseQuestion, MethodQuestion, PolicySet } from './decision.ts';
-import type { PolicyOptions } from './load.ts';
+import { loadPolicy, type PolicyOptions } from './load.ts';
 import { PolicyError } from './policy-error.ts';
 import { formatSourceIssue } from './source-issue.ts';
 
@@ -160,6 +160,19 @@ rules:
     expect(empty.decide(asks(API, 'sign', 'a', 'ES256')).effect).toBe('deny');
     expect(empty.decideMethod({ spiffeId: ALICE, method: 'Admin.GetStatus' }).effect).toBe('deny');
     expect(explainText(empty.explain(asks(API, 'sign', 'a')))).toContain('the policy has no rules');
+  });
+});
+
+describe('in two halves', () => {
+  it('decides the same after the first has come from another thread', () => {
+    const loaded = structuredClone(loadPolicy(policyBytes(policy), { administrators: [ALICE] }));
+    const set = compileLoadedPolicy(loaded, 'sha256:test');
+    expect(set.decide(asks(API, 'sign', 'payments/jwt', 'ES256')).rule).toBe('payments-sign');
+    expect(set.decideMethod({ spiffeId: ALICE, method: 'Admin.GetStatus' }).rule).toBe('administrators');
+  });
+
+  it('is refused when the first found anything wrong', () => {
+    expect(() => compileLoadedPolicy(loadPolicy(policyBytes('version: 2')), '')).toThrow(PolicyError);
   });
 });
 
