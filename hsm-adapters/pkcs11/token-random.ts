@@ -7,6 +7,7 @@ export class RandomBroken extends Error {
 }
 
 const DRAW_BYTES = 16;
+const ZEROS = Buffer.alloc(DRAW_BYTES);
 
 /**
  * Random bytes out of two generators, the token's and this process's, so that either may fail silently: their
@@ -17,7 +18,7 @@ const DRAW_BYTES = 16;
  */
 export class TokenRandom {
   readonly #cryptoki: Cryptoki;
-  #last: Buffer = Buffer.alloc(DRAW_BYTES);
+  readonly #last: Buffer = Buffer.alloc(DRAW_BYTES);
 
   constructor(cryptoki: Cryptoki) {
     this.#cryptoki = cryptoki;
@@ -28,7 +29,7 @@ export class TokenRandom {
     const drawn = Buffer.alloc(Math.max(bytes, DRAW_BYTES));
     this.#cryptoki.random(session, drawn);
     const head = drawn.subarray(0, DRAW_BYTES);
-    if (head.equals(this.#last)) {
+    if (head.equals(this.#last) || head.equals(ZEROS)) {
       throw new RandomBroken('random numbers of the token: the same bytes twice, or zeros');
     }
     head.copy(this.#last);
