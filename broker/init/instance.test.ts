@@ -267,7 +267,9 @@ describe('renewSvids', () => {
 
   test('says what to do when the CA itself has expired', async () => {
     await createInstance(options());
-    await expect(renewSvids(directory, NOW + 20 * 365 * DAY_MS)).rejects.toThrow(/lastmile init --replace/);
+    await expect(renewSvids(directory, NOW + 20 * 365 * DAY_MS)).rejects.toThrow(
+      /the development CA has expired/,
+    );
   });
 });
 

@@ -78,13 +78,13 @@ export async function createInstance(
     throw new InitError(
       'INSTANCE_EXISTS',
       `${directory} already holds an instance, with keys that exist nowhere else: it is left as it is. ` +
-        'Choose another --directory, or say --replace to move it aside',
+        'Choose another directory, or move it away first',
     );
   }
   if (existing === 'something else') {
     throw new InitError(
       'DIRECTORY_NOT_EMPTY',
-      `${directory} is not empty and holds no instance: choose another --directory`,
+      `${directory} is not empty and holds no instance: choose another directory`,
     );
   }
 

@@ -83,7 +83,7 @@ async function readCa(directory: string, now: number): Promise<{ certificatePem:
   if (new X509Certificate(certificatePem).validToDate.getTime() <= now) {
     throw new InitError(
       'CERTIFICATE_AUTHORITY_EXPIRED',
-      'the development CA has expired: make a new instance with `lastmile init --replace`',
+      'the development CA has expired: move the instance away and make a new one with `lastmile init`',
     );
   }
   return { certificatePem, keyPem: await readFile(join(directory, 'pki', 'ca.key'), 'utf8') };
