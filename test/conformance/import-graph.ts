@@ -158,7 +158,7 @@ export const RULES: Readonly<Record<string, Rule>> = {
     builtins: 'any',
   },
   'broker/config': {
-    local: ['broker/config', 'policy/', ADAPTER, ...CONTRACT],
+    local: ['broker/config', 'policy/', ADAPTER, 'hsm-adapters/profiles/profiles.ts', ...CONTRACT],
     packages: ['zod', 'yaml'],
     builtins: 'any',
   },
