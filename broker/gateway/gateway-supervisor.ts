@@ -281,22 +281,19 @@ class GatewayProcess {
   }
 
   #frame(type: number, id: number, payload: Buffer): void {
-    if (type === EdgeFrame.Listening) return this.#listening(payload);
-    if (type === EdgeFrame.ListenFailed) return this.#listenFailed(payload);
-    if (!this.#isListening) throw new ProtocolError(`frame of type ${type} before it listens`);
+    if (!this.#isListening && type !== EdgeFrame.Listening && type !== EdgeFrame.ListenFailed) {
+      throw new ProtocolError(`frame of type ${type} before it listens`);
+    }
     switch (type) {
       case EdgeFrame.Request:
-        return this.#request(id, payload);
-      case EdgeFrame.Cancel: {
-        const reply = this.#waiting.get(id);
-        // The answer may be on its way already.
-        if (reply === undefined) return;
-        this.#waiting.delete(id);
-        this.#options.onCancel(reply);
+        this.#request(id, payload);
         return;
-      }
+      case EdgeFrame.Cancel:
+        this.#cancelled(id);
+        return;
       case EdgeFrame.Open:
-        return this.#opened(id, payload);
+        this.#opened(id, payload);
+        return;
       case EdgeFrame.Closed:
         if (!this.#open.delete(id)) throw new ProtocolError('closed a connection that is not open');
         this.#options.onClosed(this.#global(id));
@@ -307,9 +304,23 @@ class GatewayProcess {
         this.#options.onRefused(reason, id);
         return;
       }
+      case EdgeFrame.Listening:
+        this.#listening(payload);
+        return;
+      case EdgeFrame.ListenFailed:
+        this.#listenFailed(payload);
+        return;
       default:
         throw new ProtocolError(`frame of unknown type ${type}`);
     }
+  }
+
+  #cancelled(id: number): void {
+    const reply = this.#waiting.get(id);
+    // The answer may be on its way already.
+    if (reply === undefined) return;
+    this.#waiting.delete(id);
+    this.#options.onCancel(reply);
   }
 
   #listening(payload: Buffer): void {

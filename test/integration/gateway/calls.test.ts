@@ -76,7 +76,7 @@ describe('a unary call', () => {
   });
 
   it('that its caller gives up is cancelled in the broker, and a late answer hurts nobody', async () => {
-    broker.answer = () => {};
+    broker.answer = () => undefined;
     const outcome = call(client, method('Sign').path, Buffer.from('x'), 150);
     expect(failed(await outcome).code).toBe(4);
     await broker.until(() => broker.cancelled.length === 1);
@@ -146,7 +146,7 @@ describe('SignStream', () => {
   });
 
   it('ends only when the last answer is out', async () => {
-    broker.answer = () => {};
+    broker.answer = () => undefined;
     const stream = openStream(client);
     let answered = 0;
     stream.on('data', () => answered++);
@@ -163,7 +163,7 @@ describe('SignStream', () => {
   });
 
   it('has at most the configured number of messages unanswered, and goes on as they are answered', async () => {
-    broker.answer = () => {};
+    broker.answer = () => undefined;
     const stream = openStream(client);
     let answered = 0;
     stream.on('data', () => answered++);
@@ -200,15 +200,15 @@ describe('SignStream', () => {
     );
     // 64 held back in the gateway, and what fits into the client's windows and buffers.
     expect(fromStream.length).toBeLessThan(200);
-    stream.on('error', () => {});
+    stream.on('error', () => undefined);
     stream.cancel();
     other.close();
   });
 
   it('that is cancelled cancels everything it still waits for', async () => {
-    broker.answer = () => {};
+    broker.answer = () => undefined;
     const stream = openStream(client);
-    stream.on('error', () => {});
+    stream.on('error', () => undefined);
     for (let i = 0; i < 10; i++) stream.write(Buffer.from('x'));
     await broker.until(() => broker.requests.length === 10);
     stream.cancel();
@@ -220,7 +220,7 @@ describe('SignStream', () => {
     broker.answer = (_request, reply) =>
       reply.fail(3, 'malformed', status.encode({ code: 3, message: 'malformed' }));
     const stream = openStream(client);
-    stream.on('error', () => {});
+    stream.on('error', () => undefined);
     stream.resume();
     const ended = new Promise<{ code: number; metadata: Metadata }>((resolve) =>
       stream.on('status', resolve),
