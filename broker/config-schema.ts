@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { PROFILE_NAMES } from '../hsm-adapters/profiles/profiles.ts';
 import { duration, listenAddress, size } from './config-values.ts';
 
 /**
@@ -38,11 +39,7 @@ const token = z.strictObject({
     .regex(/^[a-z0-9][a-z0-9-]{0,62}$/, 'must be 1 to 63 of a-z, 0-9 and dash')
     .describe('What operators call it: `lastmile tokens`, `keys create --tokens`.'),
   module: path.describe('The PKCS#11 library, by its absolute path.'),
-  profile: z
-    .string()
-    .regex(/^[a-z0-9][a-z0-9-]{0,62}$/, 'must be the name of a module profile')
-    .default('generic')
-    .describe('What is known about this module: `softhsm2`, or `generic`.'),
+  profile: z.enum(PROFILE_NAMES).default('generic').describe('What is known about this module.'),
   serial: z
     .string()
     .min(1)

@@ -221,6 +221,12 @@ describe('refusals, each where it stands', () => {
     expect(refused(line, by)).toContain(expected);
   });
 
+  it('a module profile that there is not', () => {
+    expect(refused(/profile: softhsm2/, 'profile: softhsm')).toBe(
+      '13:14: `tokens[0].profile` is `softhsm` (expected one of softhsm2, generic; did you mean `softhsm2`?)',
+    );
+  });
+
   it('the same token twice', () => {
     const second = MINIMAL.slice(MINIMAL.indexOf('  - name'));
     expect(refusals(() => parsed(MINIMAL + second))).toEqual([
