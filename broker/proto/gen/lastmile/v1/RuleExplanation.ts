@@ -5,10 +5,12 @@ export interface RuleExplanation {
   'rule'?: (string);
   'matched'?: (boolean);
   'missing'?: (string)[];
+  'effect'?: (string);
 }
 
 export interface RuleExplanation__Output {
   'rule': (string);
   'matched': (boolean);
   'missing': (string)[];
+  'effect': (string);
 }
