@@ -11,10 +11,11 @@ try {
   process.exit();
 }
 const passed = report.numPassedTests;
-const unloadable = report.testResults.filter(
-  (file) => file.status === 'failed' && file.assertionResults.length === 0,
+// A file that could not be loaded, or whose hooks failed, is one failure although none of its tests failed.
+const broken = report.testResults.filter(
+  (file) => file.status === 'failed' && !file.assertionResults.some((test) => test.status === 'failed'),
 ).length;
-let failed = report.numFailedTests + unloadable;
+let failed = report.numFailedTests + broken;
 if (failed === 0 && (code !== '0' || report.success !== true)) failed = 1;
 const skipped = report.numPendingTests + report.numTodoTests;
 process.stdout.write(`${passed} ${failed} ${skipped}\n`);
