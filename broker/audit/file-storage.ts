@@ -1,0 +1,107 @@
+import { type FileHandle, mkdir, open, readdir, readFile, rename, rm, statfs } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type AppendFile, type Storage, StorageError, type StorageReason } from './storage.ts';
+
+/** The log's directory on a local file system. Files are 0600, directories 0700. */
+export class FileStorage implements Storage {
+  readonly #root: string;
+
+  /** @param root exists and is this broker's own */
+  constructor(root: string) {
+    this.#root = root;
+  }
+
+  async create(path: string): Promise<AppendFile> {
+    return new OpenFile(await told(path, open(this.#at(path), 'ax', 0o600)), path);
+  }
+
+  async read(path: string): Promise<Uint8Array> {
+    return await told(path, readFile(this.#at(path)));
+  }
+
+  async rename(from: string, to: string): Promise<void> {
+    await told(to, rename(this.#at(from), this.#at(to)));
+  }
+
+  async remove(path: string): Promise<void> {
+    await told(path, rm(this.#at(path), { force: true }));
+  }
+
+  async makeDirectory(path: string): Promise<void> {
+    try {
+      await told(path, mkdir(this.#at(path), 0o700));
+    } catch (error) {
+      if (!(error instanceof StorageError && error.reason === 'exists')) throw error;
+    }
+  }
+
+  async syncDirectory(path: string): Promise<void> {
+    const handle = await told(path, open(this.#at(path), 'r'));
+    try {
+      await told(path, handle.sync());
+    } finally {
+      await handle.close();
+    }
+  }
+
+  async list(path: string): Promise<string[]> {
+    try {
+      return await told(path, readdir(this.#at(path)));
+    } catch (error) {
+      if (error instanceof StorageError && error.reason === 'not-found') return [];
+      throw error;
+    }
+  }
+
+  async freeBytes(): Promise<number> {
+    const { bavail, bsize } = await told('.', statfs(this.#root));
+    return bavail * bsize;
+  }
+
+  #at(path: string): string {
+    return join(this.#root, path);
+  }
+}
+
+class OpenFile implements AppendFile {
+  readonly #handle: FileHandle;
+  readonly #path: string;
+
+  constructor(handle: FileHandle, path: string) {
+    this.#handle = handle;
+    this.#path = path;
+  }
+
+  async append(bytes: Uint8Array): Promise<void> {
+    // One write may be short without failing; the next then says why.
+    for (let at = 0; at < bytes.length; ) {
+      const { bytesWritten } = await told(this.#path, this.#handle.write(bytes, at, bytes.length - at));
+      at += bytesWritten;
+    }
+  }
+
+  async sync(): Promise<void> {
+    // The length of the file is metadata that is needed to read it back: fdatasync covers it.
+    await told(this.#path, this.#handle.datasync());
+  }
+
+  async close(): Promise<void> {
+    await told(this.#path, this.#handle.close());
+  }
+}
+
+const REASONS: Readonly<Record<string, StorageReason>> = {
+  ENOENT: 'not-found',
+  EEXIST: 'exists',
+  ENOSPC: 'no-space',
+  EDQUOT: 'no-space',
+};
+
+async function told<T>(path: string, work: Promise<T>): Promise<T> {
+  try {
+    return await work;
+  } catch (cause) {
+    const code = cause instanceof Error && 'code' in cause ? String(cause.code) : 'unknown';
+    throw new StorageError(REASONS[code] ?? 'failed', `${path}: ${code}`, cause);
+  }
+}
