@@ -16,11 +16,23 @@ export default defineConfig({
     projects: [
       {
         extends: true,
-        test: { ...shared, name: 'unit', include: ['{broker,policy,hsm-adapters}/**/*.test.ts', 'test/{property,fuzz,conformance}/**/*.test.ts'] },
+        test: {
+          ...shared,
+          name: 'unit',
+          include: [
+            '{broker,policy,hsm-adapters}/**/*.test.ts',
+            'test/{property,fuzz,conformance}/**/*.test.ts',
+          ],
+        },
       },
       {
         extends: true,
-        test: { ...shared, name: 'integration', include: ['test/{integration,fault}/**/*.test.ts'], fileParallelism: false },
+        test: {
+          ...shared,
+          name: 'integration',
+          include: ['test/{integration,fault}/**/*.test.ts'],
+          fileParallelism: false,
+        },
       },
       {
         extends: true,
