@@ -183,7 +183,7 @@ describe('SignStream', () => {
     const lost = sign(stream, 'a');
     await arrived(1);
     received[0]!.stream.emit('error', refusal('BUSY', 'no'));
-    await expect(lost).rejects.toMatchObject({ performed: 'unknown' });
+    await expect(lost).rejects.toMatchObject({ reason: 'BUSY', performed: 'unknown' });
   });
 
   it('goes over a new connection when the SVID is renewed, while the old one drains', async () => {

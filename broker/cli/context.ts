@@ -1,0 +1,58 @@
+import type { Readable, Writable } from 'node:stream';
+
+/** What `lastmile` commands may touch: handed in by main.ts, and by tests. */
+export interface CliContext {
+  readonly stdout: Writable & { readonly isTTY?: boolean };
+  readonly stderr: Writable & { readonly isTTY?: boolean };
+  readonly stdin: Readable & { readonly isTTY?: boolean };
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly cwd: string;
+  /** Runs the broker until it is told to stop. */
+  serve(configPath: string): Promise<void>;
+  /** Makes a development instance. */
+  init(options: InitOptions): Promise<void>;
+  /** Shows the product through a real client, on a development instance that it makes if need be. */
+  demo(options: DemoOptions): Promise<void>;
+}
+
+export interface InitOptions {
+  /** Absolute. */
+  readonly directory: string;
+  /** 0 lets the operating system choose. */
+  readonly workloadsPort: number;
+  readonly controlPort: number;
+}
+
+export interface DemoOptions {
+  /** Absolute. */
+  readonly directory: string;
+  /** Stop after the demonstration instead of serving on. */
+  readonly once: boolean;
+}
+
+/** What a command ends with; `lastmile --help` lists them. */
+export const EXIT = {
+  ok: 0,
+  /** Refused or failed: the reason is on standard error. */
+  failed: 1,
+  /** The command line, a file or a profile is wrong; nothing was sent. */
+  usage: 2,
+  /** No answer: the broker is away, or the answer did not come in time. */
+  unreachable: 3,
+  /** The answer is there, and it is: no. A signature, MAC, ciphertext, receipt or log does not verify. */
+  unverified: 4,
+} as const;
+export type ExitCode = (typeof EXIT)[keyof typeof EXIT];
+
+/** Ends a command: what failed, what to do next, and with which code. */
+export class CliError extends Error {
+  override readonly name: string = 'CliError';
+  readonly exitCode: ExitCode;
+  readonly advice: string | undefined;
+
+  constructor(exitCode: ExitCode, message: string, options: { advice?: string; cause?: unknown } = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.exitCode = exitCode;
+    this.advice = options.advice;
+  }
+}
