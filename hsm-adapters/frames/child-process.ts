@@ -21,10 +21,10 @@ export interface ChildSpec {
   /** What the child becomes after it has loaded; absent when user ids are shared. */
   readonly user?: ChildUser | undefined;
   /**
-   * Called at each start: streams whose descriptors the child inherits as 5, 6, …. The parent's ends are closed in
-   * the same turn of the event loop, so that nothing of them is ever read here.
+   * Gives the child one more pipe, descriptor 5. Called at each start, in the same turn of the event loop, with the
+   * parent's end: to hand it on to another process. After the call that end is closed here.
    */
-  readonly descriptors?: (() => readonly Readable[]) | undefined;
+  readonly wireDescriptor5?: ((parentEnd: Duplex) => void) | undefined;
 }
 
 export interface ChildExit {
@@ -54,7 +54,8 @@ export interface Timers {
 export const systemTimers: Timers = {
   now: () => performance.now(),
   after: (ms, run) => {
-    const timer = setTimeout(run, ms);
+    // Node takes a longer delay for one of 1 ms.
+    const timer = setTimeout(run, Math.min(ms, 0x7fffffff));
     return () => clearTimeout(timer);
   },
 };
@@ -206,7 +207,7 @@ export class SupervisedChild {
   #spawn(): void {
     this.#starts += 1;
     const { role, name, user, flags, entry, env, cwd } = this.#spec;
-    const inherited = this.#spec.descriptors?.() ?? [];
+    const wire = this.#spec.wireDescriptor5;
     const argument = JSON.stringify(user === undefined ? { role, name } : { role, name, user });
     const command = [process.execPath, ...flags, fileURLToPath(entry), argument];
     let child: ChildProcess;
@@ -214,7 +215,7 @@ export class SupervisedChild {
       child = spawn('/bin/sh', ['-c', WITHOUT_CORE_FILES, ...command], {
         cwd,
         env,
-        stdio: ['ignore', 'pipe', 'pipe', 'pipe', 'pipe', ...inherited],
+        stdio: ['ignore', 'pipe', 'pipe', 'pipe', 'pipe', ...(wire === undefined ? [] : ['pipe' as const])],
         // A group of its own: Ctrl-C in a terminal reaches the broker alone, which then ends its children in order.
         detached: true,
       });
@@ -222,8 +223,6 @@ export class SupervisedChild {
       this.#restartLater(this.#timers.now());
       this.#handlers.exited({ code: null, signal: null, error: asError(cause) });
       return;
-    } finally {
-      for (const stream of inherited) stream.destroy();
     }
     if (child.pid === undefined) {
       // The reason comes as an event; there is no process, and the pipes lead nowhere.
@@ -234,13 +233,15 @@ export class SupervisedChild {
       this.#state = 'running';
       return;
     }
-    const [, stdout, stderr, pipe, lifeline] = child.stdio as unknown as [
+    const [, stdout, stderr, pipe, lifeline, extra] = child.stdio as unknown as readonly [
       null,
       Readable,
       Readable,
       Duplex,
       Duplex,
+      Duplex | undefined,
     ];
+    if (extra !== undefined) this.#wire(extra);
     const now = () => this.#timers.now();
     forwardLines(stdout, this.#handlers.log, now);
     forwardLines(stderr, this.#handlers.log, now);
@@ -272,6 +273,18 @@ export class SupervisedChild {
       this.#settle(running);
     });
     this.#handlers.started(channel);
+  }
+
+  #wire(parentEnd: Duplex): void {
+    // A child that is gone before it has read tells so by its exit.
+    parentEnd.on('error', () => parentEnd.destroy());
+    try {
+      this.#spec.wireDescriptor5?.(parentEnd);
+    } catch (cause) {
+      this.#handlers.log(`descriptor 5 leads nowhere: ${asError(cause).message}`);
+    } finally {
+      parentEnd.destroy();
+    }
   }
 
   #channelClosed(running: Running, error: FrameError | undefined): void {

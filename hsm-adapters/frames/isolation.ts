@@ -125,6 +125,7 @@ export interface RoleUsers {
 }
 
 const WORKERS_FROM = 10;
+const NOBODY = 65_534;
 
 export function roleUsers(
   options: { readonly uidBase?: number | undefined; readonly isRoot?: boolean | undefined } = {},
@@ -143,6 +144,7 @@ export function roleUsers(
         throw new Error(`no user id for token worker ${number}`);
       }
       const id = base + WORKERS_FROM + number;
+      if (id === NOBODY) throw new Error('the user ids for the children reach `nobody`, whom others share');
       return { uid: id, gid: id, groups: groups.map(groupId) };
     },
   };
