@@ -8,7 +8,7 @@ import {
   type WrappedReplica,
 } from '../adapter.ts';
 import type { Profile } from '../profiles/profile.ts';
-import { ckrName, ckrPerformed, ckrReason } from './ckr.ts';
+import { ckr, ckrName, ckrPerformed, ckrReason } from './ckr.ts';
 import { CKA, CKO } from './constants.ts';
 import {
   CkrError,
@@ -19,8 +19,8 @@ import {
   type SessionHandle,
   type SlotHandle,
 } from './cryptoki.ts';
-import { RSA_OAEP_256, RSA_OAEP_SHA1 } from './mechanisms.ts';
-import { findObjects, findOne, readAttributes, readPublicKey } from './objects.ts';
+import { RSA_OAEP_256, RSA_OAEP_SHA1, signingMechanism } from './mechanisms.ts';
+import { findObjects, findOne, type HiddenLength, readAttributes, readPublicKey } from './objects.ts';
 import { publicMaterial } from './public-key.ts';
 import {
   carrierTemplate,
@@ -57,19 +57,26 @@ export class Administration {
     { readonly session: SessionHandle; readonly privateKey: ObjectHandle }
   >();
   #nextTransport = 1;
+  readonly #hiddenLength: HiddenLength | undefined;
 
   constructor(cryptoki: Cryptoki, slot: SlotHandle, profile: Profile) {
     this.#cryptoki = cryptoki;
     this.#slot = slot;
     this.#profile = profile;
     this.#mechanisms = cryptoki.mechanisms(slot);
+    if (profile.keyWrap.hidesUnwrappedLength) {
+      this.#hiddenLength = { macKeyBytes: (handle) => this.#macKeyBytes(handle) };
+    }
   }
 
   /** KEY_MISSING_ON_TOKEN when there is none, KEY_UNUSABLE with the candidates when there are several. */
   find(query: ObjectQuery): { readonly handle: ObjectHandle; readonly attributes: ObjectAttributes } {
     return this.#inSession((session) => {
       const handle = findOne(this.#cryptoki, session, query);
-      return { handle, attributes: readAttributes(this.#cryptoki, session, handle, query.kind) };
+      return {
+        handle,
+        attributes: readAttributes(this.#cryptoki, session, handle, query.kind, this.#hiddenLength),
+      };
     });
   }
 
@@ -190,6 +197,13 @@ export class Administration {
     this.#check(object);
     const how = this.#importMechanism(request.mechanism);
     const kind = request.mechanism.startsWith('rsa-') ? 'private' : 'secret';
+    if (kind === 'secret') checkWrappedLength(object, request.blob.length);
+    else if (object.spec.type === 'aes' && this.#profile.keyWrap.hidesUnwrappedLength) {
+      throw refusal(
+        'OPERATION_UNSUPPORTED',
+        `${this.#profile.name} does not show how long an unwrapped AES key is`,
+      );
+    }
     return this.#inSession((session) => {
       const unwrapping = findOne(this.#cryptoki, session, { ckaId: request.unwrappingKeyId, kind });
       return this.#creating(session, object, 'unwrapped', () => {
@@ -305,6 +319,22 @@ export class Administration {
     return { key: pair.privateKey, publicKey };
   }
 
+  /** SoftHSM refuses a MAC key that is shorter than the hash: by trial, without making a MAC. */
+  #macKeyBytes(key: ObjectHandle): 32 | 48 | 64 | undefined {
+    for (const [algorithm, bytes] of MAC_LENGTHS) {
+      const session = this.#cryptoki.openSession(this.#slot, 'read-only');
+      try {
+        this.#cryptoki.signInit(session, signingMechanism(algorithm)!.mechanism, key);
+        return bytes;
+      } catch (error) {
+        if (!(error instanceof CkrError) || error.ckr !== KEY_SIZE_RANGE) throw error;
+      } finally {
+        this.#cryptoki.closeSession(session);
+      }
+    }
+    return undefined;
+  }
+
   #makeCarrier(session: SessionHandle, role: 'wrapping' | 'local'): ObjectHandle {
     const how = generationMechanism({ type: 'aes', bytes: 32 });
     return this.#cryptoki.generateKey(session, how, carrierTemplate(role));
@@ -337,6 +367,7 @@ export class Administration {
         `a public key of type ${material.type} for a key of type ${object.spec.type}`,
       );
     }
+    if (material === undefined) checkWrappedLength(object, wrapped.length);
     return this.#creating(session, object, 'unwrapped', () => {
       const template =
         material === undefined
@@ -369,6 +400,7 @@ export class Administration {
         session,
         handle,
         isSecret(object.spec) ? 'secret' : 'private',
+        this.#hiddenLength,
       );
       const difference = differs(object, origin, attributes, this.#profile);
       if (difference !== undefined) {
@@ -444,7 +476,13 @@ export class Administration {
   }
 }
 
-const MECHANISM_INVALID = 0x70;
+const MECHANISM_INVALID = ckr('CKR_MECHANISM_INVALID');
+const KEY_SIZE_RANGE = ckr('CKR_KEY_SIZE_RANGE');
+const MAC_LENGTHS = [
+  ['HS512', 64],
+  ['HS384', 48],
+  ['HS256', 32],
+] as const;
 const TRANSPORT_BITS = 3072;
 const MAX_TRANSPORTS = 4;
 /** An RSA-4096 private key in PKCS #8, wrapped, has some 2,400 bytes. */
@@ -455,6 +493,12 @@ function ownObjects(ckaId: string): { type: number; value: Buffer | boolean }[] 
     { type: CKA.TOKEN, value: true },
     { type: CKA.ID, value: Buffer.from(ckaId, 'hex') },
   ];
+}
+
+/** Key wrap adds 8 bytes (RFC 3394, RFC 5649): where the module hides an unwrapped key's length, the blob tells it. */
+function checkWrappedLength({ spec }: NewObject, wrappedBytes: number): void {
+  if ((spec.type !== 'aes' && spec.type !== 'hmac') || wrappedBytes === spec.bytes + 8) return;
+  throw refusal('REQUEST_INVALID', `a wrapped key of ${wrappedBytes} bytes is none of ${spec.bytes}`);
 }
 
 function refusal(

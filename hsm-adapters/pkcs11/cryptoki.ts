@@ -76,12 +76,13 @@ function nativeParameter(parameter: PssParameter | OaepParameter | undefined): o
 
 const CKM_AES_GCM = 0x1087;
 
-/** 128-bit tag. `iv` is 12 bytes; `aad` is never empty (SoftHSM before 2.7 crashes without). */
+/**
+ * 128-bit tag. That IVs have 12 bytes and associated data is never empty is the rule of `operations.ts`: here
+ * goes whatever the vectors have. The result points into both buffers: they must outlive the operation.
+ */
 export function gcmMechanism(iv: Uint8Array, aad: Uint8Array): Mechanism {
-  if (iv.length !== 12) throw new CryptokiError(`an AES-GCM IV of ${iv.length} bytes, not 12`);
-  if (aad.length === 0) throw new CryptokiError('AES-GCM without associated data');
   // CK_PARAMS_GCM, not CK_PARAMS_AES_GCM: the latter leaves ulIvBits uninitialised.
-  const parameter = { type: pkcs11js.CK_PARAMS_GCM, iv, ivBits: 96, aad, tagBits: 128 };
+  const parameter = { type: pkcs11js.CK_PARAMS_GCM, iv, ivBits: 8 * iv.length, aad, tagBits: 128 };
   return { mechanism: CKM_AES_GCM, parameter } as unknown as Mechanism;
 }
 

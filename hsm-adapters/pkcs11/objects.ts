@@ -79,6 +79,12 @@ export function findPublic(
   return found[0];
 }
 
+/** For modules that do not show the length of a key that came by unwrapping. */
+export interface HiddenLength {
+  /** The longest of the usual lengths that the key has at least; undefined when it has none of them. */
+  macKeyBytes(handle: ObjectHandle): 32 | 48 | 64 | undefined;
+}
+
 const USAGES = [
   ['sign', CKA.SIGN],
   ['verify', CKA.VERIFY],
@@ -96,6 +102,7 @@ export function readAttributes(
   session: SessionHandle,
   handle: ObjectHandle,
   kind: 'private' | 'secret',
+  hiddenLength: HiddenLength | undefined,
 ): ObjectAttributes {
   const ckaId = cryptoki.attribute(session, handle, CKA.ID) ?? Buffer.alloc(0);
   const publicHandle = kind === 'private' ? findPublic(cryptoki, session, ckaId) : undefined;
@@ -103,7 +110,7 @@ export function readAttributes(
   const isTrue = (object: ObjectHandle, type: number) => cryptoki.attribute(session, object, type)?.[0] === 1;
   // An attribute that cannot be read is taken for its bad value: what is not shown to hold does not.
   const unlessFalse = (type: number) => cryptoki.attribute(session, handle, type)?.[0] !== 0;
-  const { spec, publicKey } = readSpec(cryptoki, session, handle, publicHandle);
+  const { spec, publicKey } = readSpec(cryptoki, session, handle, publicHandle, hiddenLength);
   return {
     ckaId: ckaId.toString('hex'),
     label: cryptoki.attribute(session, handle, CKA.LABEL)?.toString('utf8') ?? '',
@@ -126,6 +133,7 @@ function readSpec(
   session: SessionHandle,
   handle: ObjectHandle,
   publicHandle: ObjectHandle | undefined,
+  hiddenLength: HiddenLength | undefined,
 ): { spec: KeySpec; publicKey: Uint8Array } {
   const read = (object: ObjectHandle, type: number, name: string): Buffer => {
     const value = cryptoki.attribute(session, object, type);
@@ -162,14 +170,17 @@ function readSpec(
         return { spec: { type: 'ed25519' }, publicKey: ed25519Spki(point) };
       }
       case CKK.AES: {
-        const bytes = number(read(handle, CKA.VALUE_LEN, 'CKA_VALUE_LEN'));
+        // Hidden, it is taken for the only length that keys are made and unwrapped with here.
+        const bytes =
+          number(read(handle, CKA.VALUE_LEN, 'CKA_VALUE_LEN')) || (hiddenLength === undefined ? 0 : 32);
         if (bytes !== 32) throw unusable(`an AES key of ${bytes} bytes, not 32`);
         return { spec: { type: 'aes', bytes }, publicKey: NO_KEY };
       }
       case CKK.GENERIC_SECRET: {
-        const bytes = number(read(handle, CKA.VALUE_LEN, 'CKA_VALUE_LEN'));
+        const bytes =
+          number(read(handle, CKA.VALUE_LEN, 'CKA_VALUE_LEN')) || hiddenLength?.macKeyBytes(handle);
         if (bytes !== 32 && bytes !== 48 && bytes !== 64)
-          throw unusable(`a MAC key of ${bytes} bytes, not 32, 48 or 64`);
+          throw unusable(`a MAC key of ${bytes ?? 'unknown'} bytes, not 32, 48 or 64`);
         return { spec: { type: 'hmac', bytes }, publicKey: NO_KEY };
       }
       default:

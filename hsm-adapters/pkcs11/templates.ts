@@ -30,10 +30,14 @@ function identity(object: Pick<NewObject, 'ckaId' | 'label'>): Attribute[] {
   ];
 }
 
-function modifiability(profile: Profile): Attribute[] {
-  return flags(
-    profile.copyable ? { [CKA.MODIFIABLE]: false, [CKA.COPYABLE]: false } : { [CKA.MODIFIABLE]: false },
-  );
+/**
+ * Belongs at the end of a template, in this order: SoftHSM refuses every attribute of an unwrap template that
+ * comes after CKA_MODIFIABLE=false.
+ */
+function fixed(profile: Profile): Attribute[] {
+  const template: Attribute[] = profile.copyable ? [{ type: CKA.COPYABLE, value: false }] : [];
+  template.push({ type: CKA.MODIFIABLE, value: false });
+  return template;
 }
 
 export function keyType(spec: KeySpec): number {
@@ -97,11 +101,11 @@ export function privateTemplate(object: NewObject, lifetime: Lifetime, profile: 
       [CKA.DERIVE]: false,
       [CKA.WRAP_WITH_TRUSTED]: false,
     }),
-    ...modifiability(profile),
+    ...fixed(profile),
   ];
 }
 
-function publicFlags(object: NewObject, permanent: boolean, profile: Profile): Attribute[] {
+function publicFlags(object: NewObject, permanent: boolean): Attribute[] {
   return [
     { type: CKA.CLASS, value: CKO.PUBLIC_KEY },
     { type: CKA.KEY_TYPE, value: keyType(object.spec) },
@@ -115,14 +119,13 @@ function publicFlags(object: NewObject, permanent: boolean, profile: Profile): A
       [CKA.WRAP]: false,
       [CKA.DERIVE]: false,
     }),
-    ...modifiability(profile),
   ];
 }
 
 const EXPONENT_65537 = Buffer.from([1, 0, 1]);
 
 export function publicTemplate(object: NewObject, lifetime: Lifetime, profile: Profile): Attribute[] {
-  const template = publicFlags(object, lifetime === 'permanent', profile);
+  const template = publicFlags(object, lifetime === 'permanent');
   const { spec } = object;
   if (spec.type === 'rsa') {
     template.push(
@@ -132,7 +135,7 @@ export function publicTemplate(object: NewObject, lifetime: Lifetime, profile: P
   } else if (spec.type === 'ec' || spec.type === 'ed25519') {
     template.push({ type: CKA.EC_PARAMS, value: ecParams(spec) });
   }
-  return template;
+  return [...template, ...fixed(profile)];
 }
 
 /** For C_CreateObject: the public half of a private key that came wrapped, and brought none. */
@@ -141,7 +144,7 @@ export function publicObjectTemplate(
   material: PublicMaterial,
   profile: Profile,
 ): Attribute[] {
-  const template = publicFlags(object, true, profile);
+  const template = publicFlags(object, true);
   const { spec } = object;
   if (material.type === 'rsa') {
     template.push(
@@ -154,7 +157,7 @@ export function publicObjectTemplate(
       { type: CKA.EC_POINT, value: material.point },
     );
   }
-  return template;
+  return [...template, ...fixed(profile)];
 }
 
 export function secretTemplate(
@@ -183,7 +186,6 @@ export function secretTemplate(
       [CKA.DERIVE]: false,
       [CKA.WRAP_WITH_TRUSTED]: false,
     }),
-    ...modifiability(profile),
   ];
   // In an unwrap template SoftHSM refuses the length (CKR_ATTRIBUTE_READ_ONLY); it is read back instead.
   if (
@@ -192,7 +194,7 @@ export function secretTemplate(
   ) {
     template.push({ type: CKA.VALUE_LEN, value: object.spec.bytes });
   }
-  return template;
+  return [...template, ...fixed(profile)];
 }
 
 const KEY_GENERATION = {

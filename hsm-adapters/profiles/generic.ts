@@ -14,6 +14,7 @@ export const generic: Profile = {
     oaepHashes: ['sha256', 'sha1'],
     wraps: ['ec', 'ed25519', 'rsa', 'aes', 'hmac'],
     valueLenOnUnwrap: false,
+    hidesUnwrappedLength: false,
   },
   copyable: true,
 };

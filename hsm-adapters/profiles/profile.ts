@@ -28,6 +28,8 @@ export interface Profile {
     readonly wraps: readonly ('ec' | 'ed25519' | 'rsa' | 'aes' | 'hmac')[];
     /** CKA_VALUE_LEN belongs into the template of an unwrapped secret key. */
     readonly valueLenOnUnwrap: boolean;
+    /** CKA_VALUE_LEN of an unwrapped secret key reads 0: its length is taken from the blob, or found by trial. */
+    readonly hidesUnwrappedLength: boolean;
   };
   /** CKA_COPYABLE is known to the module. */
   readonly copyable: boolean;

@@ -19,6 +19,7 @@ export const softhsm2: Profile = {
     oaepHashes: ['sha1'],
     wraps: ['ec', 'rsa', 'aes', 'hmac'],
     valueLenOnUnwrap: false,
+    hidesUnwrappedLength: true,
   },
   copyable: true,
 };
