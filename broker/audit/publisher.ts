@@ -42,6 +42,8 @@ export const TREE_HEAD = 'treehead';
 export const CHECKPOINT = 'checkpoint';
 // Entries hashed into tiles before the event loop gets a turn: about a millisecond.
 const ENTRIES_PER_TURN = 1024;
+// Half of libuv's threads: the other half is for the segment that everybody waits for.
+const FILES_AT_A_TIME = 2;
 
 /**
  * Turns durable entries into what C2SP tlog-tiles publishes: entry bundles, tiles of hashes, a signed checkpoint.
@@ -59,6 +61,7 @@ export class Publisher {
   #signer: { readonly key: VerifierKey; readonly sign: CheckpointSigner['sign'] } | undefined;
   #waiting: Batch[] = [];
   #waitingBytes = 0;
+  #taken = Promise.withResolvers<void>();
   #incoming = 0;
   readonly #directories = new Set(['.', INCOMING]);
   #partials: Set<string>;
@@ -87,6 +90,11 @@ export class Publisher {
   /** Bytes of entries that are durable and not published. They are kept in memory. */
   get waitingBytes(): number {
     return this.#waitingBytes;
+  }
+
+  /** Resolves when some of them have been published. */
+  whenTaken(): Promise<void> {
+    return this.#taken.promise;
   }
 
   get hasWork(): boolean {
@@ -183,6 +191,8 @@ export class Publisher {
     this.#bundle = rest;
     this.#waiting = this.#waiting.slice(batches.length);
     for (const { body } of batches) this.#waitingBytes -= body.length;
+    this.#taken.resolve();
+    this.#taken = Promise.withResolvers();
     await this.#removeOldPartials();
     await this.#options.onPublished(
       batches.flatMap(({ rows }) => rows),
@@ -207,30 +217,37 @@ export class Publisher {
 
   /** All of them durable, under their names, when it resolves. */
   async #writeFiles(files: readonly { readonly path: string; readonly bytes: Uint8Array }[]): Promise<void> {
-    const { storage } = this.#options;
-    const directories = new Set<string>();
-    for (const { path, bytes } of files) {
-      await this.#makeDirectories(path);
-      const temporary = `${INCOMING}/${this.#incoming++}`;
-      const file = await storage.create(temporary);
-      try {
-        await file.append(bytes);
-        await file.sync();
-      } finally {
-        await file.close();
-      }
-      await storage.rename(temporary, path);
-      directories.add(parentOf(path));
-    }
-    for (const directory of directories) await storage.syncDirectory(directory);
+    const queue = files.values();
+    const lanes = Array.from({ length: Math.min(FILES_AT_A_TIME, files.length) }, async () => {
+      for (const { path, bytes } of queue) await this.#writeFile(path, bytes);
+    });
+    // All lanes end before anything is done about a failure in one of them.
+    const failed = (await Promise.allSettled(lanes)).find((lane) => lane.status === 'rejected');
+    if (failed !== undefined) throw failed.reason;
+    const directories = new Set(files.map(({ path }) => parentOf(path)));
+    for (const directory of directories) await this.#options.storage.syncDirectory(directory);
   }
 
-  async #makeDirectories(path: string): Promise<void> {
-    const directory = parentOf(path);
+  async #writeFile(path: string, bytes: Uint8Array): Promise<void> {
+    const { storage } = this.#options;
+    await this.#makeDirectories(parentOf(path));
+    const temporary = `${INCOMING}/${this.#incoming++}`;
+    const file = await storage.create(temporary);
+    try {
+      await file.append(bytes);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await storage.rename(temporary, path);
+  }
+
+  async #makeDirectories(directory: string): Promise<void> {
     if (this.#directories.has(directory)) return;
-    await this.#makeDirectories(directory);
+    const parent = parentOf(directory);
+    await this.#makeDirectories(parent);
     await this.#options.storage.makeDirectory(directory);
-    await this.#options.storage.syncDirectory(parentOf(directory));
+    await this.#options.storage.syncDirectory(parent);
     this.#directories.add(directory);
   }
 

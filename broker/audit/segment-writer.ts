@@ -17,6 +17,8 @@ export interface SegmentWriterOptions {
   readonly giveUpMs: number;
   /** What was added since the last call. */
   readonly take: () => Batch | undefined;
+  /** What a write has to wait for before it may go on; undefined: nothing. */
+  readonly room: () => Promise<void> | undefined;
   /** These, and all before them, are on disk. */
   readonly onDurable: (batches: readonly Batch[]) => void;
   /** Writing failed; it is tried again until it works. */
@@ -48,6 +50,7 @@ export class SegmentWriter {
   #isScheduled = false;
   #running: Promise<void> | undefined;
   #isStopped = false;
+  readonly #stopped = Promise.withResolvers<void>();
   #callOffWatch: (() => void) | undefined;
 
   constructor(options: SegmentWriterOptions) {
@@ -74,8 +77,10 @@ export class SegmentWriter {
   /** Ends after the attempt under way; what is pending stays so. */
   async stop(): Promise<void> {
     this.#isStopped = true;
+    this.#stopped.resolve();
     this.#callOffWatch?.();
-    await this.#running;
+    // A storage that does not answer does not keep the process.
+    await Promise.race([this.#running, sleep(this.#options.clock, this.#options.giveUpMs)]);
     const { file } = this.#current ?? {};
     this.#current = undefined;
     if (file !== undefined) await this.#release(file);
@@ -96,12 +101,17 @@ export class SegmentWriter {
       if (this.#pending.length === 0) break;
       const batches = [...this.#pending];
       this.#watch();
+      const room = this.#options.room();
+      if (room !== undefined) {
+        await Promise.race([room, this.#stopped.promise]);
+        continue;
+      }
       try {
         await this.#write(batches);
       } catch (error) {
         this.#options.onFailure(error);
         await this.#abandonCurrent();
-        await sleep(this.#options.clock, retryMs);
+        await Promise.race([sleep(this.#options.clock, retryMs), this.#stopped.promise]);
         retryMs = Math.min(LAST_RETRY_MS, retryMs * 2);
         continue;
       }

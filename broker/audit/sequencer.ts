@@ -39,7 +39,7 @@ export interface AuditLimits extends RefusalLimits {
   readonly giveUpMs: number;
   /** Entries in memory that are not on disk yet, in bytes. */
   readonly maxPendingBytes: number;
-  /** Durable entries in memory that are not published yet, in bytes. */
+  /** Durable entries in memory that are not published yet, in bytes: beyond, new ones wait. */
   readonly maxUnpublishedBytes: number;
   readonly segmentBytes: number;
   /** Bytes of disk kept for allowed operations: below, new kinds of refusals are not logged and not answered. */
@@ -55,10 +55,13 @@ const DEFAULT_LIMITS: AuditLimits = {
   freshDelayMs: 50,
   giveUpMs: 5000,
   maxPendingBytes: 64 * 1024 * 1024,
-  maxUnpublishedBytes: 64 * 1024 * 1024,
+  maxUnpublishedBytes: 32 * 1024 * 1024,
   segmentBytes: 16 * 1024 * 1024,
   reservedBytes: 64 * 1024 * 1024,
 };
+
+// Entries indexed before the event loop gets a turn: about a millisecond.
+const ROWS_PER_TURN = 2048;
 
 /** Who speaks in the entries that the log writes about itself. */
 export const LOG_SUBJECT = 'lastmile';
@@ -205,6 +208,10 @@ export class Sequencer implements AuditLog {
       segmentBytes: this.#limits.segmentBytes,
       giveUpMs: this.#limits.giveUpMs,
       take: () => this.#builder.seal(),
+      room: () =>
+        this.#publisher.waitingBytes < this.#limits.maxUnpublishedBytes
+          ? undefined
+          : this.#publisher.whenTaken(),
       onDurable: (durable) => this.#acknowledge(durable),
       onFailure: (error) => this.#fail('the audit log cannot be written', error),
       onGivingUp: (pending) => this.#giveUp(pending),
@@ -231,9 +238,7 @@ export class Sequencer implements AuditLog {
   get failure(): AuditError | undefined {
     if (this.#inconsistency !== undefined) return this.#inconsistency;
     if (this.#isClosed) return new AuditError('AUDIT_UNAVAILABLE', 'the audit log is closed');
-    if (this.#failure !== undefined) return this.#failure;
-    if (this.#publisher.waitingBytes < this.#limits.maxUnpublishedBytes) return undefined;
-    return new AuditError('AUDIT_UNAVAILABLE', 'publishing the audit log is too far behind');
+    return this.#failure;
   }
 
   get status(): AuditStatus {
@@ -445,7 +450,10 @@ export class Sequencer implements AuditLog {
 
   async #published(rows: Parameters<LogIndex['add']>[0], treeSize: number): Promise<void> {
     try {
-      if (this.#isIndexing) this.#index.add(rows);
+      for (let at = 0; at < rows.length && this.#isIndexing; at += ROWS_PER_TURN) {
+        this.#index.add(rows.slice(at, at + ROWS_PER_TURN));
+        await new Promise((resolve) => setImmediate(resolve));
+      }
     } catch (error) {
       // The next start reads what is missing from the log; until then queries read those bundles themselves.
       this.#isIndexing = false;
