@@ -20,6 +20,16 @@ import {
   type SlotHandle,
 } from './cryptoki.ts';
 import { RSA_OAEP_256, RSA_OAEP_SHA1, signingMechanism } from './mechanisms.ts';
+import {
+  checkWrappedLength,
+  differs,
+  ownObjects,
+  packReplica,
+  readMaterial,
+  refusal,
+  text,
+  unpackReplica,
+} from './new-objects.ts';
 import { findObjects, findOne, type HiddenLength, readAttributes, readPublicKey } from './objects.ts';
 import { publicMaterial } from './public-key.ts';
 import {
@@ -33,7 +43,6 @@ import {
   secretTemplate,
   transportPublicTemplate,
   transportTemplates,
-  usagesOf,
 } from './templates.ts';
 
 /**
@@ -45,6 +54,8 @@ import {
  *
  * Each call has a read-write session of its own, closed at its end whatever happens: session objects (keys on
  * their way, carriers) go with it. A token object that was made before a failure is destroyed again.
+ *
+ * Longer than most files here, so that all that creates or destroys an object can be read in one place.
  */
 export class Administration {
   readonly #cryptoki: Cryptoki;
@@ -487,85 +498,3 @@ const TRANSPORT_BITS = 3072;
 const MAX_TRANSPORTS = 4;
 /** An RSA-4096 private key in PKCS #8, wrapped, has some 2,400 bytes. */
 const MAX_WRAPPED_BYTES = 8192;
-
-function ownObjects(ckaId: string): { type: number; value: Buffer | boolean }[] {
-  return [
-    { type: CKA.TOKEN, value: true },
-    { type: CKA.ID, value: Buffer.from(ckaId, 'hex') },
-  ];
-}
-
-/** Key wrap adds 8 bytes (RFC 3394, RFC 5649): where the module hides an unwrapped key's length, the blob tells it. */
-function checkWrappedLength({ spec }: NewObject, wrappedBytes: number): void {
-  if ((spec.type !== 'aes' && spec.type !== 'hmac') || wrappedBytes === spec.bytes + 8) return;
-  throw refusal('REQUEST_INVALID', `a wrapped key of ${wrappedBytes} bytes is none of ${spec.bytes}`);
-}
-
-function refusal(
-  reason: 'REQUEST_INVALID' | 'OPERATION_UNSUPPORTED' | 'KEY_UNUSABLE',
-  message: string,
-): AdapterError {
-  return new AdapterError(reason, message, { performed: 'no' });
-}
-
-function text(error: unknown): string {
-  return error instanceof Error ? error.message : 'not an error';
-}
-
-function readMaterial(spki: Uint8Array): ReturnType<typeof publicMaterial> {
-  try {
-    return publicMaterial(spki);
-  } catch (cause) {
-    throw new AdapterError('REQUEST_INVALID', `public key: ${text(cause)}`, { performed: 'no', cause });
-  }
-}
-
-/** What was read back against what was asked for. Undefined: the same. */
-function differs(
-  object: NewObject,
-  origin: 'generated' | 'unwrapped',
-  read: ObjectAttributes,
-  profile: Profile,
-): string | undefined {
-  const expected: readonly (readonly [name: string, asked: unknown, got: unknown])[] = [
-    ['CKA_ID', object.ckaId, read.ckaId],
-    ['CKA_LABEL', object.label, read.label],
-    ['key type', JSON.stringify(object.spec), JSON.stringify(read.spec)],
-    ['usages', usagesOf(object.purpose).join(), read.usages.join()],
-    ['CKA_SENSITIVE', true, read.sensitive],
-    ['CKA_EXTRACTABLE', false, read.extractable],
-    ['CKA_MODIFIABLE', false, read.modifiable],
-    ['CKA_ALWAYS_AUTHENTICATE', false, read.alwaysAuthenticate],
-    ...(profile.copyable ? [['CKA_COPYABLE', false, read.copyable] as const] : []),
-    ...(origin === 'generated'
-      ? [
-          ['CKA_LOCAL', true, read.local] as const,
-          ['CKA_NEVER_EXTRACTABLE', true, read.neverExtractable] as const,
-          ['CKA_ALWAYS_SENSITIVE', true, read.alwaysSensitive] as const,
-        ]
-      : []),
-  ];
-  const wrong = expected.filter(([, asked, got]) => asked !== got);
-  if (wrong.length === 0) return undefined;
-  return wrong.map(([name, asked, got]) => `${name} is ${String(got)}, not ${String(asked)}`).join('; ');
-}
-
-/**
- * A replica carries its public key, because a destination cannot read EC_POINT from a private object:
- * u16 length of the SPKI · SPKI · wrapped key. A false public key here is found out when the key is proven by use.
- */
-function packReplica(publicKey: Uint8Array, wrapped: Buffer): Uint8Array {
-  const packed = new Uint8Array(2 + publicKey.length + wrapped.length);
-  packed[0] = publicKey.length >> 8;
-  packed[1] = publicKey.length & 0xff;
-  packed.set(publicKey, 2);
-  packed.set(wrapped, 2 + publicKey.length);
-  return packed;
-}
-
-function unpackReplica(packed: Uint8Array): { publicKey: Uint8Array; wrapped: Buffer } {
-  const bytes = Buffer.from(packed);
-  const length = bytes.length >= 2 ? bytes.readUInt16BE() : 0;
-  if (bytes.length < 2 + length + 16) throw refusal('REQUEST_INVALID', 'a wrapped replica is cut short');
-  return { publicKey: bytes.subarray(2, 2 + length), wrapped: bytes.subarray(2 + length) };
-}

@@ -222,7 +222,8 @@ function suspect(cryptoki: Cryptoki, token: FoundToken, failure: WorkerFailure):
   try {
     cryptoki.tokenInfo(token.slot);
   } catch (error) {
-    gone(failureOf(error));
+    // Whatever the code, vendor's own ones included: a new worker is what may help.
+    gone({ ...failureOf(error), reason: 'TOKEN_UNREACHABLE' });
     return;
   }
   if (troubles >= MAX_TROUBLES)

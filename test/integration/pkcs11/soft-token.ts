@@ -3,9 +3,10 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import type { Duplex } from 'node:stream';
-import { fileURLToPath } from 'node:url';
 import { ALGORITHMS, type Algorithm, type ObjectAttributes } from '../../../hsm-adapters/adapter.ts';
+import type { ChildUser } from '../../../hsm-adapters/frames/child-side.ts';
 import { FrameChannel } from '../../../hsm-adapters/frames/frame-channel.ts';
+import { treeRoot, workerFlags } from '../../../hsm-adapters/frames/isolation.ts';
 import {
   type AdministrationRequest,
   type WorkerFailure,
@@ -15,7 +16,6 @@ import {
 /** SoftHSM tokens in a directory of their own, and workers started on them with the real entry. */
 
 export const MODULE = '/usr/lib/softhsm/libsofthsm2.so';
-const root = fileURLToPath(new URL('../../../', import.meta.url));
 
 export interface SoftToken {
   readonly directory: string;
@@ -40,10 +40,11 @@ export function makeDirectory(): string {
   return directory;
 }
 
-export function makeToken(directory: string, label: string): SoftToken {
+/** With `user`, what the module writes belongs to that user, as a worker's token must. */
+export function makeToken(directory: string, label: string, user?: ChildUser): SoftToken {
   const pinFile = path.join(directory, 'pin');
-  const request = { module: MODULE, label, soPinFile: path.join(directory, 'so-pin'), pinFile };
-  const made = execFileSync(process.execPath, [path.join(root, 'hsm-adapters/pkcs11/token-init.ts')], {
+  const request = { module: MODULE, label, soPinFile: path.join(directory, 'so-pin'), pinFile, user };
+  const made = execFileSync(process.execPath, [path.join(treeRoot(), 'hsm-adapters/pkcs11/token-init.ts')], {
     cwd: directory,
     env: { SOFTHSM2_CONF: 'softhsm2.conf' },
     input: JSON.stringify(request),
@@ -69,6 +70,7 @@ export interface WorkerOptions {
   readonly module?: string;
   readonly environment?: Readonly<Record<string, string>>;
   readonly pinFile?: string;
+  readonly user?: ChildUser;
   readonly sessions?: number;
   readonly choice?: { readonly serial?: string; readonly label?: string };
 }
@@ -88,24 +90,11 @@ export class TestWorker {
     const module = options.module ?? MODULE;
     const pinFile = options.pinFile ?? token.pinFile;
     const sessions = options.sessions ?? 4;
-    const flags = [
-      '--permission',
-      '--allow-addons',
-      '--allow-worker',
-      '--no-experimental-sqlite',
-      '--disable-sigusr1',
-      '--disable-warning=SecurityWarning',
-      '--disable-warning=ExperimentalWarning',
-      `--allow-fs-read=${root}hsm-adapters/`,
-      `--allow-fs-read=${root}node_modules/pkcs11js/`,
-      `--allow-fs-read=${root}package.json`,
-      `--allow-fs-read=${pinFile}`,
-      `--allow-fs-read=${module}`,
-    ];
-    const entry = path.join(root, 'hsm-adapters/pkcs11/worker.ts');
+    const flags = workerFlags(treeRoot(), { module, pinFile });
+    const entry = path.join(treeRoot(), 'hsm-adapters/pkcs11/worker.ts');
     const child = spawn(
       process.execPath,
-      [...flags, entry, JSON.stringify({ role: 'token', name: token.label })],
+      [...flags, entry, JSON.stringify({ role: 'token-worker', name: token.label, user: options.user })],
       {
         cwd: token.directory,
         env: { SOFTHSM2_CONF: 'softhsm2.conf', UV_THREADPOOL_SIZE: String(sessions), ...options.environment },

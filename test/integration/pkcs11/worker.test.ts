@@ -288,4 +288,70 @@ describe('a token worker on SoftHSM', () => {
     child.send(WorkerFrame.Sign, 1, Buffer.from([1]));
     expect((await child.exited).code).toBe(1);
   });
+
+  it('finishes what runs and refuses what waits when it is stopped', async () => {
+    const stopping = new TestWorker(token, { sessions: 1 });
+    await stopping.logIn();
+    const { ckaId } = await make({ type: 'rsa', modulusBits: 2048 }, 'sign');
+    await stopping.bind(1, ckaId, 'private');
+    const asked = Array.from({ length: 8 }, () => stopping.sign(1, 'RS256', Buffer.alloc(32, 7)));
+    const settled = Promise.allSettled(asked);
+    expect(await stopping.stop()).toEqual({ code: 0, signal: null });
+    const outcomes = await settled;
+    expect(outcomes.filter(({ status }) => status === 'fulfilled')).toHaveLength(1);
+    for (const outcome of outcomes) {
+      if (outcome.status === 'fulfilled') continue;
+      expect((outcome.reason as WorkerError).failure).toMatchObject({
+        reason: 'TOKEN_UNREACHABLE',
+        performed: 'no',
+      });
+    }
+  });
+
+  it('says that it is gone when its token is', async () => {
+    const away = makeDirectory();
+    const lost = new TestWorker(makeToken(away, 'away'));
+    await lost.logIn();
+    const object = {
+      ckaId: newId(),
+      label: 'x',
+      spec: { type: 'ec', curve: 'P-256' },
+      purpose: 'sign',
+    } as const;
+    await lost.administer({ op: 'generate', object });
+    await lost.bind(1, object.ckaId, 'private');
+    await lost.sign(1, 'ES256', Buffer.alloc(32, 1));
+    fs.renameSync(path.join(away, 'tokens'), path.join(away, 'elsewhere'));
+    expect(await failure(lost.sign(1, 'ES256', Buffer.alloc(32, 1)))).toMatchObject({ performed: 'no' });
+    expect(await lost.heardJson(WorkerFrame.Gone)).toMatchObject({ reason: 'TOKEN_UNREACHABLE' });
+    await lost.exited;
+    fs.rmSync(away, { recursive: true });
+  });
+
+  it('signs as its own user, who cannot read the PIN', async ({ skip }) => {
+    if (process.getuid?.() !== 0) skip('only root can become another user');
+    const user = { uid: 64_321, gid: 64_321, groups: [] };
+    const own = makeDirectory();
+    fs.chownSync(path.join(own, 'tokens'), user.uid, user.gid);
+    fs.chmodSync(own, 0o755);
+    const dropped = new TestWorker(makeToken(own, 'own', user), { user });
+    expect(await dropped.logIn()).toEqual({ outcome: 'accepted' });
+    const object = {
+      ckaId: newId(),
+      label: 'x',
+      spec: { type: 'ec', curve: 'P-256' },
+      purpose: 'sign',
+    } as const;
+    await dropped.administer({ op: 'generate', object });
+    await dropped.bind(1, object.ckaId, 'private');
+    expect(await dropped.sign(1, 'ES256', Buffer.alloc(32, 1))).toHaveLength(64);
+    const status = fs.readFileSync(`/proc/${dropped.pid}/status`, 'utf8');
+    expect(status).toMatch(/^Uid:\t64321\t64321\t64321\t64321$/m);
+    expect(status).toMatch(/^Groups:\t\s*$/m);
+    const files = fs.readdirSync(path.join(own, 'tokens'), { recursive: true, encoding: 'utf8' });
+    expect(files.length).toBeGreaterThan(3);
+    for (const file of files) expect(fs.statSync(path.join(own, 'tokens', file)).uid).toBe(user.uid);
+    expect(await dropped.stop()).toEqual({ code: 0, signal: null });
+    fs.rmSync(own, { recursive: true });
+  });
 });
