@@ -1,11 +1,13 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { LoggedEntry__Output } from '../proto/gen/lastmile/v1/LoggedEntry.ts';
 import { count, positiveInteger } from './arguments.ts';
+import { addAuditVerify } from './audit-verify.ts';
 import { asOperator, type ConnectionFlags, withConnection } from './connection.ts';
 import { type CliContext, CliError, EXIT } from './context.ts';
 import { writeOutput } from './files.ts';
 import { json, printable, table, write } from './output.ts';
 import { checkReceipt } from './receipt.ts';
+import { givenVerifierKey } from './verifier-key.ts';
 
 interface ListFlags extends ConnectionFlags {
   readonly workload?: string;
@@ -29,15 +31,15 @@ interface CheckpointFlags extends ConnectionFlags {
   readonly out?: string;
 }
 
-export function addAudit(program: Command, context: CliContext): Command {
+export function addAudit(program: Command, context: CliContext): void {
   const audit = program
     .command('audit')
     .summary('read and verify the log')
     .description('The log. For auditors.');
   addList(audit, context);
   addShow(audit, context);
+  addAuditVerify(audit, context);
   addCheckpoint(audit, context);
-  return audit;
 }
 
 function addList(audit: Command, context: CliContext): void {
@@ -122,20 +124,22 @@ function addShow(audit: Command, context: CliContext): void {
     .option('--receipt <file>', 'write the receipt (c2sp.org/tlog-proof@v1) here')
     .option(
       '--verifier-key <vkey>',
-      "the log's key, from somebody you trust; default: as the broker names it",
+      "the log's key, or @FILE, from somebody you trust; default: as the broker names it",
     )
     .addHelpText('after', '\nExample:\n  lastmile audit show 17 --receipt 17.tlog-proof\n')
     .action(async (leafIndex: number, flags: ShowFlags) => {
+      const given =
+        flags.verifierKey === undefined ? undefined : await givenVerifierKey(context, flags.verifierKey);
       const { logged, receipt, verifierKey } = await asOperator(context, flags, async (client) => {
         const found = await client.audit('GetEntry', { leafIndex });
-        const key = flags.verifierKey ?? (await client.audit('GetCheckpoint', {})).verifierKey;
+        const key = given ?? (await client.audit('GetCheckpoint', {})).verifierKey;
         return { logged: found.entry, receipt: found.receipt, verifierKey: key };
       });
       if (!logged) throw new CliError(EXIT.failed, `the log has no entry ${leafIndex}`);
       const treeSize = checkReceipt(receipt, logged.entry, leafIndex, verifierKey);
       const entry = parseEntry(logged);
       if (flags.receipt !== undefined) await writeOutput(context, flags.receipt, [Buffer.from(receipt)]);
-      const trusted = flags.verifierKey === undefined ? ', by the key that the broker names' : '';
+      const trusted = given === undefined ? ', by the key that the broker names' : '';
       const text = `${printable(JSON.stringify(entry, null, 2), '\n')}\nincluded in the signed checkpoint of ${treeSize} entries${trusted}\n`;
       await write(context.stdout, flags.json === true ? json({ leafIndex, entry, receipt, treeSize }) : text);
     });

@@ -7,6 +7,7 @@ import { asWorkload, type ConnectionFlags, withConnection } from './connection.t
 import { type CliContext, CliError, EXIT } from './context.ts';
 import { writeOutput } from './files.ts';
 import { json, printable, write } from './output.ts';
+import { givenVerifierKey } from './verifier-key.ts';
 
 interface Flags extends ConnectionFlags {
   readonly out?: string;
@@ -24,17 +25,17 @@ export function addReceipt(program: Command, context: CliContext): void {
     .argument('<leaf>', 'index of the entry, as the result of an operation says it', count)
     .option('--out <file>', 'where the receipt goes; default standard output')
     .option('--entry <file>', 'write the exact bytes of the entry here')
-    .option('--verifier-key <vkey>', "the log's key (C2SP signed note), from somebody you trust")
+    .option('--verifier-key <vkey>', "the log's key (C2SP signed note) or @FILE, from somebody you trust")
     .addHelpText(
       'after',
       '\nExample:\n  lastmile receipt 17 --as payments --out 17.tlog-proof --entry 17.json\n',
     )
     .action(async (leafIndex: number, flags: Flags) => {
+      const verifierKey =
+        flags.verifierKey === undefined ? undefined : await givenVerifierKey(context, flags.verifierKey);
       const { receipt, entry } = await asWorkload(context, flags, (client) => client.getReceipt(leafIndex));
       const treeSize =
-        flags.verifierKey === undefined
-          ? undefined
-          : checkReceipt(receipt, entry, leafIndex, flags.verifierKey);
+        verifierKey === undefined ? undefined : checkReceipt(receipt, entry, leafIndex, verifierKey);
       if (flags.entry !== undefined) await writeOutput(context, flags.entry, [entry]);
       if (flags.json === true) {
         await write(
