@@ -1,7 +1,9 @@
 import 'reflect-metadata';
-import { X509Certificate } from 'node:crypto';
+import { generateKeyPairSync, X509Certificate } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
-import { ExtendedKeyUsage, Extension, KeyUsageFlags } from '@peculiar/x509';
+import { AsnConvert } from '@peculiar/asn1-schema';
+import { GeneralName, GeneralSubtree, GeneralSubtrees, NameConstraints } from '@peculiar/asn1-x509';
+import { ExtendedKeyUsage, ExtendedKeyUsageExtension, Extension, KeyUsageFlags } from '@peculiar/x509';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { createTestPki, type IssueOptions, type TestAuthority, type TestPki } from '../../test/fakes/pki.ts';
 import { IdentityError, type IdentityReason } from './identity.ts';
@@ -138,6 +140,12 @@ describe('a leaf is refused', () => {
       /critical extension, 1\.3\.6\.1\.4\.1\.55555\.1/,
     ],
     [
+      'with two extended key usages',
+      { extraExtensions: [new ExtendedKeyUsageExtension([ExtendedKeyUsage.clientAuth])] },
+      'SVID_INVALID',
+      /twice/,
+    ],
+    [
       'with two alternative name extensions',
       { extraExtensions: [new Extension('2.5.29.17', false, Buffer.from('300686047370783a', 'hex'))] },
       'SVID_INVALID',
@@ -152,6 +160,12 @@ describe('a leaf is refused', () => {
   it('when an unknown extension is merely there, it is accepted', async () => {
     const extraExtensions = [new Extension('1.3.6.1.4.1.55555.1', false, new Uint8Array([5, 0]))];
     expect(await refusal({ extraExtensions })).toBe('accepted');
+  });
+
+  it.each(['secp224r1', 'secp256k1'])('with a key on the curve %s', async (namedCurve) => {
+    const { publicKey } = generateKeyPairSync('ec', { namedCurve });
+    const spki = new Uint8Array(publicKey.export({ type: 'spki', format: 'der' }));
+    expect(await refusal({ publicKey: spki })).toMatchObject(['SVID_INVALID', /P-256/]);
   });
 
   it('when nothing, garbage or something with a tail was presented', async () => {
@@ -246,6 +260,18 @@ describe('a chain is refused', () => {
     expect(await refusal({}, impostor)).toMatchObject(['SVID_UNTRUSTED', /./]);
   });
 
+  it('when an intermediate of the right name and a good chain did not sign it', async () => {
+    const subject = 'CN=intermediate';
+    const real = await (await pki.intermediate({ subject })).issue({ spiffeId: WORKLOAD });
+    const impostor = await createTestPki({ trustDomain: 'example.org' });
+    const forged = await (await impostor.intermediate({ subject })).issue({ spiffeId: WORKLOAD });
+    const chain = [forged.chain[0]!, real.chain[1]!];
+    expect(reasonOf(() => verifyX509Svid(chain, bundle, Date.now()))).toMatchObject([
+      'SVID_UNTRUSTED',
+      /signature/,
+    ]);
+  });
+
   it('when it names our trust domain but another one’s authority issued it, root included', async () => {
     const other = await createTestPki({ trustDomain: 'other.org' });
     const { chain } = await other.issue({ spiffeId: WORKLOAD });
@@ -284,6 +310,27 @@ describe('name constraints', () => {
 
   it('of another kind matter only to names of that kind', async () => {
     expect(await refusal({}, await pki.intermediate({ permittedEmails: ['example.org'] }))).toBe('accepted');
+  });
+
+  it('that are not enforced here refuse every name of their kind', async () => {
+    const middle = await pki.intermediate({ permittedEmails: ['example.org'] });
+    expect(await refusal({ emails: ['a@example.org'] }, middle)).toMatchObject([
+      'SVID_UNTRUSTED',
+      /not enforced/,
+    ]);
+  });
+
+  it('with a minimum or a maximum are refused', async () => {
+    const subtree = new GeneralSubtree({
+      base: new GeneralName({ uniformResourceIdentifier: 'example.org' }),
+      maximum: 1,
+    });
+    const constraints = new NameConstraints({ permittedSubtrees: new GeneralSubtrees([subtree]) });
+    const extraExtensions = [new Extension('2.5.29.30', true, AsnConvert.serialize(constraints))];
+    expect(await refusal({}, await pki.intermediate({ extraExtensions }))).toMatchObject([
+      'SVID_UNTRUSTED',
+      /maximum/,
+    ]);
   });
 
   it('reach through further intermediates', async () => {

@@ -59,6 +59,9 @@ export interface IssueOptions extends Common {
   /** Instead of `spiffeId`: all URI names, as they are. */
   readonly uris?: readonly string[] | undefined;
   readonly dnsNames?: readonly string[] | undefined;
+  readonly emails?: readonly string[] | undefined;
+  /** SubjectPublicKeyInfo, DER, of a kind that `key` does not make; `keyPem` is then of no use. */
+  readonly publicKey?: Uint8Array<ArrayBuffer> | undefined;
   readonly isCa?: boolean | undefined;
   readonly selfSigned?: boolean | undefined;
   readonly alternativeNamesCritical?: boolean | undefined;
@@ -124,7 +127,7 @@ class Authority implements TestAuthority {
       serialNumber: serial(),
       subject,
       issuer: options.selfSigned === true ? subject : this.#certificate.subject,
-      publicKey: keys.publicKey,
+      publicKey: options.publicKey === undefined ? keys.publicKey : new x509.PublicKey(options.publicKey),
       signingKey: signer.privateKey,
       signingAlgorithm: signing(signer, options.hash),
       extensions: leafExtensions(options),
@@ -161,6 +164,7 @@ function leafExtensions(options: IssueOptions): x509.Extension[] {
   const names = [
     ...uris.map((uniformResourceIdentifier) => new GeneralName({ uniformResourceIdentifier })),
     ...(options.dnsNames ?? []).map((dNSName) => new GeneralName({ dNSName })),
+    ...(options.emails ?? []).map((rfc822Name) => new GeneralName({ rfc822Name })),
   ];
   return [
     ...usageExtensions(options, digitalSignature, BOTH_USAGES),
