@@ -48,20 +48,25 @@ interface Waiting {
  */
 export class Calls {
   readonly configuration: GatewayConfiguration;
-  readonly #channel: FrameChannel;
-  readonly #listener: Listener;
+  readonly #channel: Pick<FrameChannel, 'send' | 'pendingBytes'>;
+  readonly #listener: Pick<Listener, 'find'>;
   readonly #waiting = new Map<number, Waiting>();
   readonly #streams = new Set<StreamCall>();
   readonly #header = Buffer.alloc(REQUEST_HEADER_BYTES);
   #lastId = 0;
   #draining = false;
 
-  constructor(configuration: GatewayConfiguration, channel: FrameChannel, listener: Listener) {
+  constructor(
+    configuration: GatewayConfiguration,
+    channel: Pick<FrameChannel, 'send' | 'pendingBytes'>,
+    listener: Pick<Listener, 'find'>,
+  ) {
     this.configuration = configuration;
     this.#channel = channel;
     this.#listener = listener;
   }
 
+  /** Takes every call of these methods, by path; no handler sees one. */
   interceptor(methods: ReadonlyMap<string, Method>): ServerInterceptor {
     return (definition, call) =>
       new ServerInterceptingCall(call, {
@@ -151,10 +156,13 @@ export class Calls {
       call.start(new UnaryCall(this, call, context));
       return;
     }
+    if (this.#draining) {
+      call.sendStatus(DRAINING);
+      return;
+    }
     const stream = new StreamCall(this, call, context);
     this.#streams.add(stream);
     call.start(stream);
-    if (this.#draining) stream.drain();
   }
 }
 

@@ -3,6 +3,7 @@ import { connect as connectTcp, type Socket } from 'node:net';
 import { type ConnectionOptions, connect as connectTls, type TLSSocket } from 'node:tls';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Refusal } from '../../../broker/gateway/edge-frames.ts';
+import { type Connection, Listener } from '../../../broker/gateway/listener.ts';
 import { createTestPki, type IssuedSvid, type IssueOptions, type TestPki } from '../../fakes/pki.ts';
 import { brokerSvid, call, connect, type FakeBroker, method, startFakeBroker, workloadSvid } from './edge.ts';
 
@@ -180,6 +181,46 @@ describe('what comes after a good handshake', () => {
 });
 
 describe('connections', () => {
+  it('that finished their handshake and say nothing more are closed, the others are not', async () => {
+    const server = await brokerSvid(broker.pki);
+    const opened: Connection[] = [];
+    const { promise: both, resolve } = Promise.withResolvers<void>();
+    const listener = new Listener(
+      {
+        role: 'workload',
+        trustDomain: 'example.org',
+        host: '127.0.0.1',
+        port: 0,
+        reusePort: false,
+        probePort: false,
+        tls: { certificate: server.certificatePem, key: server.keyPem, trustBundle: [broker.pki.rootPem] },
+        maxConnections: 10,
+        maxConnectionsPerAddress: 10,
+        maxStreamsPerConnection: 10,
+        maxStreamInFlight: 10,
+        maxDeadlineMs: 1_000,
+      },
+      {
+        opened: (connection) => {
+          if (opened.push(connection) === 2) resolve();
+        },
+        closed: () => undefined,
+        refused: () => undefined,
+      },
+    );
+    const { port } = await listener.listen();
+    const sockets = [tls({ port }), tls({ port })];
+    await both;
+    opened[1]!.hasSpoken = true;
+    listener.closeSilent(performance.now() + 14_000);
+    expect(opened[0]!.socket.destroyed).toBe(false);
+    listener.closeSilent(performance.now() + 16_000);
+    expect(opened.map(({ socket }) => socket.destroyed)).toEqual([true, false]);
+    listener.stopAccepting();
+    for (const { number } of opened) listener.close(number);
+    await Promise.all(sockets.map(closed));
+  });
+
   it('are bounded per address, and their places are given back', async () => {
     const sockets: Socket[] = [];
     const before = broker.refused.get('too-many-connections') ?? 0;
