@@ -435,10 +435,11 @@ export class Sequencer implements AuditLog {
   }
 
   #giveUp(pending: readonly Batch[]): void {
-    this.#failure ??= new AuditError(
-      'AUDIT_UNAVAILABLE',
-      'the audit log does not get written: its storage does not answer',
-    );
+    const cause =
+      this.#publishFailure === undefined
+        ? 'its storage does not answer'
+        : `publishing fails: ${this.#publishFailure}`;
+    this.#failure ??= new AuditError('AUDIT_UNAVAILABLE', `the audit log does not get written: ${cause}`);
     this.#hasGivenUp = true;
     for (const { waiters } of pending) this.#sendAway(waiters.splice(0), this.#failure);
     this.#sendAway(this.#builder.takeWaiters(), this.#failure);
