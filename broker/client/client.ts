@@ -345,7 +345,10 @@ export class LastmileClient implements AsyncDisposable {
     return `${input}.${base64url(signature)}`;
   }
 
-  /** Calls in flight come to their end; new ones are refused with CLIENT_CLOSED. */
+  /**
+   * Calls in flight come to their end; new ones are refused with CLIENT_CLOSED. A stream of `signStream` keeps its
+   * connection until it is ended itself.
+   */
   close(): void {
     this.#transport.close();
   }

@@ -42,6 +42,8 @@ export class SignStream {
   #inFlight = 0;
   #nextId = 0;
   #pipe: Promise<Pipe> | undefined;
+  /** What `#pipe` came to, while it can be written to. */
+  #ready: Pipe | undefined;
   readonly #pipes = new Set<Pipe>();
   #isEnded = false;
 
@@ -112,6 +114,10 @@ export class SignStream {
           code: 'CANCELLED',
           performed: 'no',
         });
+      // The common case waits for nothing and sets no timer.
+      const ready = this.#ready;
+      if (ready !== undefined && !ready.isOver && ready.drained === undefined && ready.isCurrent())
+        return ready;
       const opening = this.#pipe ?? this.#startOpening(patience);
       let pipe: Pipe;
       try {
@@ -127,6 +133,7 @@ export class SignStream {
         halfCloseWhenIdle(pipe, true);
         continue;
       }
+      this.#ready = pipe;
       if (pipe.drained === undefined) return pipe;
       await within(pipe.drained, patience, 'no');
     }
