@@ -1,3 +1,4 @@
+// Longer than most: the types of the public surface stand beside the calls that take them.
 import { codec } from '../proto/codec.ts';
 import type { DecryptRequest } from '../proto/gen/lastmile/v1/DecryptRequest.ts';
 import type { DecryptResponse__Output } from '../proto/gen/lastmile/v1/DecryptResponse.ts';
