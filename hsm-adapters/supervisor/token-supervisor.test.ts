@@ -1,5 +1,12 @@
 import { describe, expect, test } from 'vitest';
 import {
+  FAKE_CONFIG,
+  FAKE_INFO,
+  FakeLedger,
+  FakeTimers,
+  FakeWorker,
+} from '../../test/fakes/fake-token-worker.ts';
+import {
   AdapterError,
   type TokenAdapter,
   type TokenConfig,
@@ -7,7 +14,6 @@ import {
   type TokenState,
 } from '../adapter.ts';
 import { WorkerFrame } from '../frames/worker-frames.ts';
-import { FAKE_CONFIG, FAKE_INFO, FakeLedger, FakeTimers, FakeWorker } from './fake-worker.ts';
 import { createTokenAdapter } from './token-supervisor.ts';
 
 const CLEAR_TEXT = 'sign this';

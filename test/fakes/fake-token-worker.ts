@@ -1,9 +1,15 @@
 import { Duplex } from 'node:stream';
-import type { LoginLedger, TokenConfig, TokenInfo } from '../adapter.ts';
-import type { ChildExit, ChildHandlers, ChildSpec, StopOptions, Timers } from '../frames/child-process.ts';
-import { FrameChannel } from '../frames/frame-channel.ts';
-import { WorkerFrame } from '../frames/worker-frames.ts';
-import type { WorkerProcess } from './token-supervisor.ts';
+import type { LoginLedger, TokenConfig, TokenInfo } from '../../hsm-adapters/adapter.ts';
+import type {
+  ChildExit,
+  ChildHandlers,
+  ChildSpec,
+  StopOptions,
+  Timers,
+} from '../../hsm-adapters/frames/child-process.ts';
+import { FrameChannel } from '../../hsm-adapters/frames/frame-channel.ts';
+import { WorkerFrame } from '../../hsm-adapters/frames/worker-frames.ts';
+import type { WorkerProcess } from '../../hsm-adapters/supervisor/token-supervisor.ts';
 
 /** For tests: a clock that moves when it is told to. */
 export class FakeTimers implements Timers {
