@@ -238,6 +238,27 @@ describe('connections', () => {
   });
 });
 
+describe('all connections together', () => {
+  it('are bounded, whatever addresses they come from', async () => {
+    const before = broker.refused.get('too-many-connections') ?? 0;
+    const sockets = Array.from({ length: 100 }, (_, i) => {
+      const socket = connectTcp({
+        port: broker.gateway.port,
+        host: '127.0.0.1',
+        localAddress: `127.0.0.${2 + (i % 4)}`,
+      });
+      socket.on('error', () => undefined);
+      return socket;
+    });
+    // Each address has 25, well below its own limit.
+    await broker.until(() => (broker.refused.get('too-many-connections') ?? 0) >= before + 35);
+    // The gateway's own end of each is what gives its place back.
+    for (const socket of sockets) socket.end();
+    await Promise.all(sockets.map(closed));
+    await isServed();
+  });
+});
+
 describe('certificates', () => {
   it('are renewed for new connections, and a root that is gone takes its connections with it', async () => {
     const client = connect(broker, good);
