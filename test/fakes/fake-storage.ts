@@ -311,9 +311,13 @@ class FakeFile implements AppendFile {
 
 function surviving(directory: Directory, survival: Survival): Directory {
   const copy = new Directory();
-  // With `torn`, names made it to disk although the bytes behind them did so only by half: a common order of things.
-  const names =
-    survival === 'promised' ? directory.durable : new Map([...directory.durable, ...directory.entries]);
+  // With `torn`, names made it to disk although the bytes behind them did so only by half, and removals did not:
+  // a common order of things.
+  const names = {
+    promised: directory.durable,
+    all: directory.entries,
+    torn: new Map([...directory.durable, ...directory.entries]),
+  }[survival];
   for (const [name, node] of names) {
     if (node instanceof Directory) {
       copy.entries.set(name, surviving(node, survival));

@@ -161,6 +161,47 @@ describe('durability', () => {
   });
 });
 
+describe('segments', () => {
+  it('are removed only once every entry in them is published, whatever comes while publishing', async () => {
+    const trial = new Trial();
+    const storage = new FakeStorage();
+    // Every batch begins a segment of its own.
+    const log = await trial.open(storage, { segmentBytes: 1 });
+    await trial.append(log);
+    const publishing = log.publish();
+    await trial.append(log);
+    await trial.append(log);
+    await trial.append(log);
+    await publishing;
+    expect(log.status).toMatchObject({ size: 5, treeSize: 2 });
+    const crashed = storage.afterCrash('all');
+    expect([...crashed.files().keys()].filter(isSegment)).toHaveLength(3);
+    const again = await trial.open(crashed);
+    await again.close();
+    await trial.expectWhole(crashed);
+  });
+});
+
+describe('without a key to sign with', () => {
+  it('published entries survive a loss of power although their segments are gone', async () => {
+    const trial = new Trial();
+    const storage = new FakeStorage();
+    const log = await trial.open(storage, { segmentBytes: 100 });
+    log.setSigner(undefined);
+    await trial.append(log);
+    await trial.appendMany(log, 300);
+    await trial.append(log);
+    await log.publish();
+    const crashed = storage.afterCrash('all');
+    expect([...crashed.files().keys()].filter(isSegment)).toHaveLength(1);
+    expect(crashed.files().has('checkpoint')).toBe(false);
+    const again = await trial.open(crashed);
+    expect(again.failure).toBeUndefined();
+    await again.close();
+    await trial.expectWhole(crashed);
+  });
+});
+
 describe('what is found when the log is opened', () => {
   async function closedLog(trial: Trial, entries = 300): Promise<FakeStorage> {
     const storage = new FakeStorage();
@@ -206,7 +247,21 @@ describe('what is found when the log is opened', () => {
     await log.append(trial.draft());
     await log.close();
     short.tamper('checkpoint', () => checkpoint);
-    expect((await trial.open(short)).failure).toMatchObject({ reason: 'AUDIT_INCONSISTENT' });
+    const reopened = await trial.open(short);
+    expect(reopened.failure).toMatchObject({ reason: 'AUDIT_INCONSISTENT' });
+    expect(reopened.failure?.message).toContain('the log has 3 entries, its last checkpoint 302');
+  });
+
+  it('a log that is longer than its checkpoint and of another history is inconsistent', async () => {
+    const trial = new Trial();
+    const signed = await closedLog(trial, 3);
+    const checkpoint = Buffer.from(signed.files().get('checkpoint')!);
+    // Another log of the same key: its salts alone make it another history.
+    const forked = await closedLog(trial, 300);
+    forked.tamper('checkpoint', () => checkpoint);
+    expect((await trial.open(forked)).failure?.message).toContain(
+      'does not begin with what its last checkpoint signed',
+    );
   });
 
   it.each([
