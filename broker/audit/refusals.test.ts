@@ -2,7 +2,8 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { FakeClock } from '../../test/fakes/fake-clock.ts';
 import { FakeStorage } from '../../test/fakes/fake-storage.ts';
 import type { EntryDraft } from './entry.ts';
-import { type AuditLimits, openAuditLog, type Sequencer } from './sequencer.ts';
+import type { AuditLimits } from './options.ts';
+import { openAuditLog, type Sequencer } from './sequencer.ts';
 
 const MALLORY = 'spiffe://example.org/mallory';
 const refusal = (more: Partial<EntryDraft> = {}): EntryDraft => ({

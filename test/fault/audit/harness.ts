@@ -1,7 +1,8 @@
 import { expect } from 'vitest';
 import { AuditError, type EntryDraft } from '../../../broker/audit/entry.ts';
 import { type Entry, parseEntry } from '../../../broker/audit/entry-format.ts';
-import { type AuditLimits, openAuditLog, type Sequencer } from '../../../broker/audit/sequencer.ts';
+import type { AuditLimits } from '../../../broker/audit/options.ts';
+import { openAuditLog, type Sequencer } from '../../../broker/audit/sequencer.ts';
 import { readIfPresent } from '../../../broker/audit/storage.ts';
 import { encodeBase64, leafHash } from '../../../broker/audit/tlog/hash.ts';
 import { TreeEdge } from '../../../broker/audit/tlog/tree-edge.ts';
