@@ -290,7 +290,7 @@ export class SupervisedChild {
   #channelClosed(running: Running, error: FrameError | undefined): void {
     running.channelClosed = true;
     if (running.exit === undefined) {
-      if (error === undefined) {
+      if (error === undefined || isReset(error)) {
         running.cancelKill ??= this.#timers.after(EXIT_AFTER_END_MS, () => {
           running.error ??= new Error('ended its pipe and did not exit');
           running.process.kill('SIGKILL');
@@ -327,6 +327,11 @@ export class SupervisedChild {
       this.#spawn();
     });
   }
+}
+
+/** What a dead process leaves of its pipe when it had not read all. Its exit says more. */
+function isReset({ cause }: FrameError): boolean {
+  return cause instanceof Error && 'code' in cause && (cause.code === 'ECONNRESET' || cause.code === 'EPIPE');
 }
 
 function asError(cause: unknown): Error {
