@@ -134,7 +134,9 @@ for (const [role, { pid }] of Object.entries(intruders)) {
   const directory = `/proc/${pid}/fd`;
   descriptors[role] = readdirSync(directory)
     .map((name) => readlinkSync(join(directory, name)))
-    .filter((target) => target.startsWith('/') && !target.startsWith('/dev/'));
+    .filter((target) => target.startsWith('/') && !target.startsWith('/dev/'))
+    // What the intruder opened itself.
+    .filter((target) => !target.startsWith(targets.scratch));
   coreLimits[role] =
     /Max core file size +(\S+ +\S+)/.exec(readFileSync(`/proc/${pid}/limits`, 'utf8'))?.[1] ?? '';
 }
