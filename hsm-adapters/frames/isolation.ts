@@ -1,6 +1,6 @@
 import { existsSync, readFileSync, realpathSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 import type { ChildUser } from './child-side.ts';
 
 /**
@@ -19,7 +19,7 @@ export function treeRoot(): string {
 /** The extension of this tree's programs: `.ts` in a clone, `.js` in a build. */
 export function entryUrl(pathWithoutExtension: string, root: string = treeRoot()): URL {
   const extension = import.meta.url.endsWith('.ts') ? '.ts' : '.js';
-  return new URL(`file://${encodeURI(join(root, pathWithoutExtension))}${extension}`);
+  return pathToFileURL(`${join(root, pathWithoutExtension)}${extension}`);
 }
 
 // `node:sqlite` writes files without any grant; SIGUSR1 would open the inspector for anybody who may signal.
@@ -40,7 +40,7 @@ export function gatewayFlags(root: string): string[] {
       join(root, 'broker/'),
       join(root, 'policy/'),
       join(root, 'hsm-adapters/frames/'),
-      ...packageDirectories(root),
+      ...packageDirectories(root).flatMap(withTarget),
       ...packageFiles(root),
     ]),
   ];
@@ -63,7 +63,7 @@ export function workerFlags(root: string, files: WorkerFiles): string[] {
     '--disable-warning=SecurityWarning',
     ...reads([
       join(root, 'hsm-adapters/'),
-      ...packageDirectories(root).map((directory) => join(directory, 'pkcs11js/')),
+      ...packageDirectories(root).flatMap((directory) => withTarget(join(directory, 'pkcs11js/'))),
       ...packageFiles(root),
       ...granted.flatMap(withTarget),
     ]),
@@ -79,8 +79,11 @@ function reads(paths: readonly string[]): string[] {
   return [...new Set(paths)].map((path) => `--allow-fs-read=${path}`);
 }
 
+/** A link is followed before the permission is asked for. A directory keeps the slash that makes its grant exact. */
 function withTarget(path: string): string[] {
-  return existsSync(path) ? [path, realpathSync(path)] : [path];
+  if (!existsSync(path)) return [path];
+  const target = realpathSync(path);
+  return [path, path.endsWith('/') ? `${target}/` : target];
 }
 
 /** `node_modules` of the tree, and of the package that the tree was installed as a part of. */
