@@ -1,4 +1,12 @@
-import type { AdapterReason, KeySpec, NewObject, ObjectQuery, Performed, TokenInfo, WrappedImport } from '../adapter.ts';
+import type {
+  AdapterReason,
+  KeySpec,
+  NewObject,
+  ObjectQuery,
+  Performed,
+  TokenInfo,
+  WrappedImport,
+} from '../adapter.ts';
 
 /**
  * What the broker and a token worker say to each other. Numbers are big-endian; `data` runs to the frame's end.
@@ -67,7 +75,11 @@ export type AdministrationRequest =
   | { readonly op: 'release'; readonly ref: number }
   | { readonly op: 'generate'; readonly object: NewObject }
   | { readonly op: 'open-replica-transport' }
-  | { readonly op: 'generate-replicated'; readonly object: NewObject; readonly destinations: readonly string[] }
+  | {
+      readonly op: 'generate-replicated';
+      readonly object: NewObject;
+      readonly destinations: readonly string[];
+    }
   | {
       readonly op: 'receive-replica';
       readonly transport: number;
@@ -76,7 +88,10 @@ export type AdministrationRequest =
       readonly wrappedKey: string;
     }
   | { readonly op: 'close-replica-transport'; readonly transport: number }
-  | { readonly op: 'import-wrapped'; readonly request: Omit<WrappedImport, 'blob'> & { readonly blob: string } }
+  | {
+      readonly op: 'import-wrapped';
+      readonly request: Omit<WrappedImport, 'blob'> & { readonly blob: string };
+    }
   | { readonly op: 'destroy'; readonly query: ObjectQuery }
   /** The token's flags again (PIN counters), without a login. */
   | { readonly op: 'inspect' };

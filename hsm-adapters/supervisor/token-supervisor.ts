@@ -101,6 +101,9 @@ type Phase =
  *     exception is a token whose flags are known to tell a wrong PIN and do not
  *   - `#enter` is the only place that changes the state
  *
+ * Over 400 lines because the state machine and what moves it stay in one place: whether C_Login may be called is read
+ * from top to bottom here.
+ *
  * A crash of the broker between the record and the outcome leaves an attempt unfinished, and so spent.
  */
 class TokenSupervisor implements TokenAdapter {
