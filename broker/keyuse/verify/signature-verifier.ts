@@ -1,0 +1,119 @@
+import { availableParallelism } from 'node:os';
+import { MAX_KEYS } from './batch.ts';
+import { prepare } from './check.ts';
+import { VerifierError } from './verifier-error.ts';
+import { VerifyingThread } from './verifying-thread.ts';
+
+/** JOSE names (RFC 7518, RFC 9864). PSS has a salt as long as the hash, and MGF1 of the same hash. */
+export type SignatureAlgorithm =
+  | 'ES256'
+  | 'ES384'
+  | 'ES512'
+  | 'Ed25519'
+  | 'RS256'
+  | 'RS384'
+  | 'RS512'
+  | 'PS256'
+  | 'PS384'
+  | 'PS512';
+
+export interface VerifyInput {
+  readonly algorithm: SignatureAlgorithm;
+  /** SPKI, DER. Known by the object's identity: pass the same object for the same key, and never change its bytes. */
+  readonly publicKey: Uint8Array;
+  /** Whether `data` is the message, or the digest that the algorithm makes of it. Ed25519 knows messages only. */
+  readonly content: 'message' | 'digest';
+  readonly data: Uint8Array;
+  /** ECDSA: r || s, each as long as the field. RSA: as long as the modulus. */
+  readonly signature: Uint8Array;
+}
+
+export interface SignatureVerifierOptions {
+  /** Default: 1, or 2 where there are at least 4 processors. */
+  readonly threads?: number;
+  /** Questions that may wait, over all threads. */
+  readonly maxPending?: number;
+  /** Octets of data and signatures that may wait, over all threads. */
+  readonly maxPendingBytes?: number;
+  /** Public keys that each thread remembers. */
+  readonly maxKeys?: number;
+}
+
+/**
+ * Verifies signatures off the event loop, on threads of its own. Questions of one turn of the event loop go to a thread
+ * in one posting and come back in one.
+ *
+ * Invariants:
+ *   - a promise resolves to true only if the signature verified; no verdict is a rejection, never a verdict
+ *   - a thread that dies rejects all it was asked and takes nothing more; another takes its place
+ */
+export class SignatureVerifier {
+  readonly #threads: (VerifyingThread | undefined)[];
+  readonly #maxPending: number;
+  readonly #maxPendingBytes: number;
+  readonly #maxKeys: number;
+  #isClosed = false;
+
+  constructor(options: SignatureVerifierOptions = {}) {
+    const threads = options.threads ?? (availableParallelism() >= 4 ? 2 : 1);
+    this.#maxPending = options.maxPending ?? 16_384;
+    this.#maxPendingBytes = options.maxPendingBytes ?? 64 * 1024 * 1024;
+    this.#maxKeys = options.maxKeys ?? 4096;
+    for (const [name, value, most] of [
+      ['threads', threads, 64],
+      ['maxPending', this.#maxPending, Number.MAX_SAFE_INTEGER],
+      ['maxPendingBytes', this.#maxPendingBytes, 2 ** 31],
+      ['maxKeys', this.#maxKeys, MAX_KEYS],
+    ] as const) {
+      if (!Number.isSafeInteger(value) || value < 1 || value > most)
+        throw new RangeError(`${name} is ${value}`);
+    }
+    this.#threads = Array.from({ length: threads }, () => undefined);
+    for (const index of this.#threads.keys()) this.#start(index);
+  }
+
+  /**
+   * False for a signature that does not verify, whatever is wrong with it, its length included. Rejects with
+   * `VerifierError` where there is no verdict: the signature must then be withheld.
+   */
+  verify(input: VerifyInput): Promise<boolean> {
+    if (this.#isClosed) return Promise.reject(new VerifierError('closed', 'verifier is closed'));
+    let pending = 0;
+    let pendingBytes = input.data.length + input.signature.length;
+    let idlest = 0;
+    for (const [index, thread] of this.#threads.entries()) {
+      pending += thread?.pending ?? 0;
+      pendingBytes += thread?.pendingBytes ?? 0;
+      if ((thread?.pending ?? 0) < (this.#threads[idlest]?.pending ?? 0)) idlest = index;
+    }
+    if (pending >= this.#maxPending || pendingBytes > this.#maxPendingBytes) {
+      return Promise.reject(new VerifierError('queue-full', 'too many signatures wait to be verified'));
+    }
+    return (this.#threads[idlest] ?? this.#start(idlest)).ask(input);
+  }
+
+  /** Ends the threads; what is pending rejects with `closed`. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    const error = new VerifierError('closed', 'verifier was closed');
+    await Promise.all(this.#threads.map((thread) => thread?.end(error)));
+  }
+
+  #start(index: number): VerifyingThread {
+    const thread = new VerifyingThread({
+      maxKeys: this.#maxKeys,
+      lost: (lost) => {
+        this.#threads[index] = undefined;
+        // One that never worked would fail again at once, and so on for ever: its successor waits to be asked.
+        if (!this.#isClosed && lost.hasAnswered) this.#start(index);
+      },
+    });
+    this.#threads[index] = thread;
+    return thread;
+  }
+}
+
+/** The same verdict on the caller's own thread, for proofs of keys and for tests. Throws what `verify` rejects with. */
+export function verifyNow(input: VerifyInput): boolean {
+  return prepare(input.publicKey, input.algorithm)[input.content](input.data, input.signature);
+}
