@@ -26,7 +26,7 @@ const MIN_MODULUS_BITS = 2048;
 /** OpenSSL refuses to compute with more. */
 const MAX_MODULUS_BITS = 16_384;
 
-/** Whether `signature` is one over `data`; never throws, whatever the bytes and their lengths. */
+/** Whether `signature` is one over `data`. Bytes and lengths, however wrong, make it false and never throw. */
 export type Check = (data: Uint8Array, signature: Uint8Array) => boolean;
 
 /** A public key made ready for one algorithm. */

@@ -5,7 +5,7 @@
  * - `key-rejected`: the public key is malformed, too weak, or of another kind than the algorithm.
  * - `unsupported`: the algorithm has no such mode (Ed25519 over a digest).
  * - `queue-full`: too much is waiting already; nothing was queued.
- * - `thread-lost`: the verifying thread died, or answered something that makes no sense.
+ * - `thread-lost`: the verifying thread died, broke over this question, or answered what makes no sense.
  * - `closed`: the verifier was closed.
  */
 export type VerifierErrorReason = 'key-rejected' | 'unsupported' | 'queue-full' | 'thread-lost' | 'closed';
