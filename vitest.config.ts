@@ -20,7 +20,7 @@ export default defineConfig({
           ...shared,
           name: 'unit',
           include: [
-            '{broker,policy,hsm-adapters}/**/*.test.ts',
+            '{broker,policy,hsm-adapters,bench}/**/*.test.ts',
             'test/{property,fuzz,conformance}/**/*.test.ts',
           ],
         },

@@ -10,7 +10,7 @@ export const UNARY = '/lastmile.v1.KeyUse/Sign';
 export const STREAM = '/lastmile.v1.KeyUse/SignStream';
 
 export const REQUEST: SignRequest = {
-  key: 'payments/bench-es256',
+  key: 'payments/bench/es256',
   algorithm: 'ES256',
   message: Buffer.alloc(MESSAGE_BYTES, 'lastmile'),
 };

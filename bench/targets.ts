@@ -1,0 +1,36 @@
+/** One number of a run. Whoever adds a measurement adds rows; names are stable, because runs are compared by them. */
+export interface Row {
+  readonly measure: string;
+  readonly value: number;
+  readonly unit: string;
+}
+
+export interface Target {
+  readonly measure: string;
+  readonly relation: 'at least' | 'at most';
+  readonly bound: number;
+}
+
+/** Ratios, so that they hold on a slow machine and on a fast one. */
+export const TARGETS: readonly Target[] = [
+  { measure: 'es256_unary64_vs_echo', relation: 'at least', bound: 0.45 },
+  { measure: 'es256_stream256_vs_raw', relation: 'at least', bound: 0.3 },
+  { measure: 'rs256_unary64_vs_raw', relation: 'at least', bound: 0.6 },
+  { measure: 'rs256_stream64_vs_raw', relation: 'at least', bound: 0.72 },
+  { measure: 'es256_added_p50_ms_at_1', relation: 'at most', bound: 0.45 },
+  { measure: 'worker_path_es256_vs_raw', relation: 'at least', bound: 0.8 },
+  { measure: 'rss_total_mib_after_1m_ops', relation: 'at most', bound: 450 },
+  { measure: 'refusal_median_ratio', relation: 'at most', bound: 1.05 },
+];
+
+export type Verdict = 'met' | 'missed' | 'not measured';
+
+export function judge(
+  target: Target,
+  rows: readonly Row[],
+): { readonly verdict: Verdict; readonly value: number } {
+  const value = rows.find(({ measure }) => measure === target.measure)?.value ?? Number.NaN;
+  if (Number.isNaN(value)) return { verdict: 'not measured', value };
+  const isMet = target.relation === 'at least' ? value >= target.bound : value <= target.bound;
+  return { verdict: isMet ? 'met' : 'missed', value };
+}
