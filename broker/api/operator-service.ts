@@ -1,0 +1,462 @@
+import type { ExplainedDecision, MethodDecision, PolicySet } from '../../policy/decision.ts';
+import { OPERATIONS, type Operation } from '../../policy/decision.ts';
+import { compileScope } from '../../policy/scope.ts';
+import { AuditError, type EntryValue } from '../audit/entry.ts';
+import type { EntryFilter, LoggedEntry } from '../audit/query.ts';
+import { TlogError } from '../audit/tlog/hash.ts';
+import type { Call, Caller } from '../keyuse/call.ts';
+import { Failure } from '../keyuse/failure.ts';
+import { FREEZE_KINDS, type FreezeKind, type Freezes } from '../keyuse/freezes.ts';
+import type { KeyAdministration } from '../keyuse/key-administration.ts';
+import { publishVersion } from '../keyuse/key-administration.ts';
+import type { KeyCatalog, KeyVersion } from '../keyuse/key-catalog.ts';
+import type { KeyUse } from '../keyuse/key-use.ts';
+import type { TokenKeys } from '../keyuse/token-keys.ts';
+import { codec } from '../proto/codec.ts';
+import type { CreateKeyRequest__Output } from '../proto/gen/lastmile/v1/CreateKeyRequest.ts';
+import type { ExplainPolicyRequest__Output } from '../proto/gen/lastmile/v1/ExplainPolicyRequest.ts';
+import type { FreezeRequest__Output } from '../proto/gen/lastmile/v1/FreezeRequest.ts';
+import type { GetCheckpointRequest__Output } from '../proto/gen/lastmile/v1/GetCheckpointRequest.ts';
+import type { GetEntryRequest__Output } from '../proto/gen/lastmile/v1/GetEntryRequest.ts';
+import type { GetKeyRequest__Output } from '../proto/gen/lastmile/v1/GetKeyRequest.ts';
+import type { GetProofRequest__Output } from '../proto/gen/lastmile/v1/GetProofRequest.ts';
+import type { ImportKeyRequest__Output } from '../proto/gen/lastmile/v1/ImportKeyRequest.ts';
+import type { QueryRequest__Output } from '../proto/gen/lastmile/v1/QueryRequest.ts';
+import type { ReadTileRequest__Output } from '../proto/gen/lastmile/v1/ReadTileRequest.ts';
+import type { UnblockTokenRequest__Output } from '../proto/gen/lastmile/v1/UnblockTokenRequest.ts';
+import type { AdminMethod, AuditMethod } from '../proto/methods.ts';
+import type { Handler } from './key-use-service.ts';
+
+/** The log as operators and auditors read it. */
+export interface ReadableLog {
+  readonly origin: string;
+  readonly size: number;
+  append(draft: {
+    readonly kind: 'method' | 'freeze' | 'unfreeze' | 'token';
+    readonly subject: string;
+    readonly credential: string;
+    readonly peer: string;
+    readonly operation: string;
+    readonly decision: 'allow' | 'deny';
+    readonly rule: string;
+    readonly policy: string;
+    readonly reason?: string | undefined;
+    readonly performed?: 'no' | 'unknown' | 'yes' | undefined;
+    readonly key?: string | undefined;
+    readonly version?: number | undefined;
+    readonly generation?: number | undefined;
+    readonly detail?: { readonly [name: string]: EntryValue | undefined } | undefined;
+  }): Promise<{ readonly leafIndex: number }>;
+  appendRefusal(draft: Parameters<ReadableLog['append']>[0]): Promise<unknown>;
+  query(filter: EntryFilter, signal?: AbortSignal): Promise<readonly LoggedEntry[]>;
+  getEntry(leafIndex: number): Promise<Uint8Array | undefined>;
+  getReceipt(leafIndex: number): Promise<string | undefined>;
+  getCheckpoint(options: { fresh?: boolean }): Promise<{ readonly note: string } | undefined>;
+  getProof(
+    of: { leafIndex: number } | { fromSize: number },
+    treeSize: number,
+  ): Promise<{ readonly hashes: readonly Uint8Array[]; readonly treeSize: number }>;
+  readPublished(path: string): Promise<Uint8Array | undefined>;
+}
+
+export interface OperatorServices {
+  readonly policy: () => PolicySet;
+  readonly keyUse: KeyUse;
+  readonly catalog: KeyCatalog;
+  readonly administration: KeyAdministration;
+  readonly keys: TokenKeys;
+  readonly freezes: Freezes;
+  readonly encryptionsReserved: (name: string, version: number) => number;
+  readonly audit: ReadableLog;
+  readonly generation: () => number;
+  readonly verifierKey: () => string;
+  /** GetStatusResponse, but for what is known here. */
+  readonly status: () => Promise<object>;
+  readonly unblockToken: (name: string) => Promise<void>;
+  /** Reads the policy file now. @throws Failure with what is wrong in it */
+  readonly reloadPolicy: () => { readonly hash: string };
+}
+
+interface Permission {
+  readonly decision: MethodDecision;
+  readonly caller: Caller;
+  readonly method: string;
+}
+
+const MAX_REASON_BYTES = 256;
+
+/**
+ * Admin and Audit: the same default deny as key use, by `roles`. Whoever may not call a method learns nothing else;
+ * every call that changes something, and every look into the log, is an entry before it is answered.
+ */
+export function operatorHandlers(services: OperatorServices): ReadonlyMap<string, Handler> {
+  const handlers = new Map<string, Handler>();
+
+  async function permit(caller: Caller, call: Call, method: string): Promise<Permission> {
+    await services.keyUse.identify(caller, call, method);
+    const decision = services.policy().decideMethod({ spiffeId: caller.identity.spiffeId.id, method });
+    const permission = { decision, caller, method };
+    if (decision.effect === 'deny') {
+      await services.audit.appendRefusal({
+        ...entryOf(permission),
+        decision: 'deny',
+        reason: 'POLICY_DENIED',
+        performed: 'no',
+      });
+      throw new Failure('POLICY_DENIED', 'the policy does not allow this');
+    }
+    return permission;
+  }
+
+  function entryOf({ decision, caller, method }: Permission) {
+    return {
+      kind: 'method' as const,
+      subject: caller.identity.spiffeId.id,
+      credential: caller.identity.credential.sha256,
+      peer: caller.peer,
+      operation: method,
+      decision: 'allow' as const,
+      rule: decision.rule,
+      policy: decision.policyHash,
+      generation: services.generation(),
+    };
+  }
+
+  /** Runs a change and records how it ended; the caller hears of it only after that. */
+  async function change<T>(
+    permission: Permission,
+    detail: { readonly [name: string]: EntryValue | undefined },
+    run: () => T | Promise<T>,
+    more: { key?: string; kind?: 'freeze' | 'unfreeze' | 'token' } = {},
+  ): Promise<{ readonly value: T; readonly leafIndex: number }> {
+    let value: T;
+    try {
+      value = await run();
+    } catch (error) {
+      if (error instanceof Failure) {
+        await services.audit.append({
+          ...entryOf(permission),
+          ...more,
+          reason: error.reason,
+          performed: error.performed,
+          detail,
+        });
+      }
+      throw error;
+    }
+    const { leafIndex } = await services.audit.append({
+      ...entryOf(permission),
+      ...more,
+      performed: 'yes',
+      detail,
+    });
+    return { value, leafIndex };
+  }
+
+  function serve<In>(
+    service: 'Admin' | 'Audit',
+    name: AdminMethod | AuditMethod,
+    run: (request: In, permission: Permission) => Promise<object> | object,
+  ): void {
+    const request = codec<object, object>(`lastmile.v1.${name}Request`);
+    const response = codec<object, object>(`lastmile.v1.${name}Response`);
+    handlers.set(`/lastmile.v1.${service}/${name}`, async (caller, call, payload) => {
+      const permission = await permit(caller, call, `${service}.${name}`);
+      let decoded: In;
+      try {
+        decoded = request.decode(payload) as In;
+      } catch (cause) {
+        throw new Failure('REQUEST_INVALID', 'request is not a well-formed message of this method', {
+          cause,
+        });
+      }
+      return response.encode(await run(decoded, permission));
+    });
+  }
+
+  const position = (leafIndex: number): object => ({ origin: services.audit.origin, leafIndex });
+
+  function describeVersion(version: KeyVersion): object {
+    const tokenName = (serial: string): string => services.keys.tokenOf(serial)?.name ?? serial;
+    const { pem, kid } = publishVersion(version);
+    return {
+      key: version.name,
+      version: version.version,
+      purpose: version.purpose,
+      algorithms: version.algorithms,
+      state: services.freezes.isFrozen('key', version.name) ? `${version.state}, frozen` : version.state,
+      createdAt: version.createdAt,
+      provenance: version.provenance,
+      tokens: version.objects.map((object) => tokenName(object.tokenSerial)),
+      provenOn: services.keys.bindings(version.id).map(({ token }) => token.name),
+      verify: version.verify,
+      publicKeyPem: pem,
+      kid,
+      encryptionsReserved: services.encryptionsReserved(version.name, version.version),
+      decryptOnly: version.decryptOnly,
+    };
+  }
+
+  serve('Admin', 'GetStatus', async () => ({
+    ...(await services.status()),
+    tokens: describeTokens(services.keys),
+    freezes: services.freezes.list(),
+  }));
+  serve('Admin', 'ListKeyVersions', () => ({ keys: services.catalog.all().map(describeVersion) }));
+  serve<GetKeyRequest__Output>('Admin', 'GetKey', ({ key }) => {
+    const versions = services.catalog.versions(key);
+    if (versions.length === 0) throw new Failure('REQUEST_INVALID', 'there is no key of that name');
+    return { versions: versions.map(describeVersion) };
+  });
+  serve<CreateKeyRequest__Output>('Admin', 'CreateKey', async (request, permission) => {
+    const { value, leafIndex } = await change(
+      permission,
+      {
+        algorithms: request.algorithms.slice(0, 8).map(bounded),
+        tokens: request.tokens.slice(0, 16).map(bounded),
+        verify: bounded(request.verify),
+      },
+      () => services.administration.create(request),
+      { key: bounded(request.key) },
+    );
+    return { versions: [describeVersion(value)], log: position(leafIndex) };
+  });
+  serve<ImportKeyRequest__Output>('Admin', 'ImportKey', async (request, permission) => {
+    const { value, leafIndex } = await change(
+      permission,
+      {
+        algorithms: request.algorithms.slice(0, 8).map(bounded),
+        token: bounded(request.token),
+        source: request.source ?? '',
+      },
+      () => services.administration.import({ ...request, source: importSource(request) }),
+      { key: bounded(request.key) },
+    );
+    return { version: describeVersion(value), log: position(leafIndex) };
+  });
+  serve('Admin', 'ListTokens', () => ({ tokens: describeTokens(services.keys) }));
+  serve<UnblockTokenRequest__Output>('Admin', 'UnblockToken', async ({ token, reason }, permission) => {
+    requireReason(reason);
+    const { leafIndex } = await change(
+      permission,
+      { token: bounded(token), why: bounded(reason) },
+      () => services.unblockToken(token),
+      {
+        kind: 'token',
+      },
+    );
+    return { log: position(leafIndex) };
+  });
+  serve<FreezeRequest__Output>('Admin', 'Freeze', async ({ kind, subject, reason }, permission) => {
+    requireReason(reason);
+    const row = {
+      kind: freezeKind(kind),
+      subject: freezeSubject(services, kind, subject),
+      reason: bounded(reason),
+      by: permission.caller.identity.spiffeId.id,
+      since: new Date().toISOString(),
+    };
+    // Frozen first, recorded second: a freeze that cannot be logged still holds.
+    const { leafIndex } = await change(
+      permission,
+      { what: row.kind, whom: row.subject, why: row.reason },
+      () => services.freezes.put(row),
+      {
+        kind: 'freeze',
+      },
+    );
+    return { log: position(leafIndex) };
+  });
+  serve<FreezeRequest__Output>('Admin', 'Unfreeze', async ({ kind, subject, reason }, permission) => {
+    requireReason(reason);
+    const what = freezeKind(kind);
+    if (!services.freezes.isFrozen(what, subject))
+      throw new Failure('REQUEST_INVALID', `${kind} ${bounded(subject)} is not frozen`);
+    // Recorded first, lifted second: what is not on record does not grant.
+    const { leafIndex } = await services.audit.append({
+      ...entryOf(permission),
+      kind: 'unfreeze',
+      performed: 'yes',
+      detail: { what, whom: bounded(subject), why: bounded(reason) },
+    });
+    services.freezes.lift(what, subject);
+    return { log: position(leafIndex) };
+  });
+  serve('Admin', 'ListFreezes', () => ({ freezes: services.freezes.list() }));
+  serve<ExplainPolicyRequest__Output>('Admin', 'ExplainPolicy', ({ workload, key, operation, algorithm }) => {
+    if (!OPERATIONS.includes(operation as Operation)) {
+      throw new Failure('REQUEST_INVALID', `operation must be one of ${OPERATIONS.join(', ')}`);
+    }
+    const explained: ExplainedDecision = services
+      .policy()
+      .explain({ spiffeId: workload, key, operation: operation as Operation, algorithm });
+    return {
+      decision: explained.effect,
+      rule: explained.rule,
+      considered: explained.considered,
+      policyHash: explained.policyHash,
+    };
+  });
+  serve('Admin', 'ReloadPolicy', async (_request, permission) => {
+    const { value, leafIndex } = await change(permission, {}, () => services.reloadPolicy());
+    return { policyHash: value.hash, log: position(leafIndex) };
+  });
+
+  async function look(
+    permission: Permission,
+    detail: { readonly [name: string]: EntryValue | undefined },
+  ): Promise<void> {
+    await services.audit.append({ ...entryOf(permission), performed: 'yes', detail });
+  }
+
+  serve<QueryRequest__Output>('Audit', 'Query', async (request, permission) => {
+    await look(permission, {
+      workload: bounded(request.workload),
+      key: bounded(request.key),
+      limit: request.limit,
+    });
+    const inScope = compileScope(permission.decision.scope);
+    const entries = await services.audit.query({
+      ...(request.workload === '' ? {} : { workload: request.workload }),
+      ...(request.key === '' ? {} : { key: request.key }),
+      ...(request.decision === '' ? {} : { decision: request.decision }),
+      ...(request.operation === '' ? {} : { operation: request.operation }),
+      ...(request.kind === '' ? {} : { kind: request.kind }),
+      ...(request.since === '' ? {} : { since: instant(request.since) }),
+      ...(request.until === '' ? {} : { until: instant(request.until) }),
+      ...(request.before === 0 ? {} : { before: request.before }),
+      limit: request.limit === 0 ? 50 : Math.min(request.limit, 1000),
+      isVisible: inScope,
+    } as EntryFilter);
+    return {
+      entries: entries.map(({ leafIndex, bytes }) => ({ leafIndex, entry: bytes })),
+      logSize: services.audit.size,
+    };
+  });
+  serve<GetEntryRequest__Output>('Audit', 'GetEntry', async ({ leafIndex }, permission) => {
+    await look(permission, { leaf: leafIndex });
+    const entry = await services.audit.getEntry(leafIndex);
+    const inScope = compileScope(permission.decision.scope);
+    if (entry === undefined || !inScope(JSON.parse(Buffer.from(entry).toString('utf8')))) {
+      throw new Failure('REQUEST_INVALID', 'there is no such entry in your scope');
+    }
+    const receipt = await services.audit.getReceipt(leafIndex);
+    return { entry: { leafIndex, entry }, receipt: receipt ?? '' };
+  });
+  serve<GetCheckpointRequest__Output>('Audit', 'GetCheckpoint', async ({ fresh }) => {
+    const checkpoint = await services.audit.getCheckpoint({ fresh });
+    if (checkpoint === undefined) throw new Failure('AUDIT_UNAVAILABLE', 'there is no signed checkpoint yet');
+    return { checkpoint: checkpoint.note, verifierKey: services.verifierKey() };
+  });
+  serve<GetProofRequest__Output>('Audit', 'GetProof', async (request) => {
+    const of =
+      request.proof === 'fromSize'
+        ? { fromSize: request.fromSize ?? 0 }
+        : { leafIndex: request.leafIndex ?? 0 };
+    try {
+      const proof = await services.audit.getProof(of, request.treeSize);
+      return { hashes: proof.hashes, treeSize: proof.treeSize };
+    } catch (cause) {
+      if (cause instanceof TlogError) throw new Failure('REQUEST_INVALID', cause.message, { cause });
+      throw cause;
+    }
+  });
+  serve<ReadTileRequest__Output>('Audit', 'ReadTile', async ({ path }, permission) => {
+    // Hashes may be public; entries are for those who may see all of them.
+    if (path.includes('entries') && permission.decision.scope !== undefined) {
+      throw new Failure(
+        'POLICY_DENIED',
+        'your role sees part of the log: whole entry bundles are not for it',
+      );
+    }
+    if (path.includes('entries')) await look(permission, { tile: bounded(path) });
+    let content: Uint8Array | undefined;
+    try {
+      content = await services.audit.readPublished(path);
+    } catch (cause) {
+      if (cause instanceof TlogError)
+        throw new Failure('REQUEST_INVALID', 'path is not one of a tile', { cause });
+      if (cause instanceof AuditError) throw new Failure(cause.reason, cause.message, { cause });
+      throw cause;
+    }
+    if (content === undefined) throw new Failure('REQUEST_INVALID', 'there is no such tile');
+    return { content };
+  });
+  return handlers;
+}
+
+export function describeTokens(keys: TokenKeys): object[] {
+  return keys.tokens.map((token) => {
+    const report = keys.report(token);
+    return {
+      name: token.name,
+      serial: token.info?.serial ?? '',
+      label: token.info?.label ?? '',
+      model: token.info?.model ?? '',
+      firmware: token.info?.firmware ?? '',
+      state: token.state,
+      advice: token.advice ?? '',
+      software: token.info?.software ?? false,
+      sessionsLimit: token.info?.sessions ?? 0,
+      sessionsInUse: Math.min(token.inFlight, token.capacity),
+      inFlight: token.inFlight,
+      keys: report.proven,
+      unusableKeys: [...report.unusable].map(([key, why]) => `${key}: ${why}`),
+    };
+  });
+}
+
+function bounded(text: string): string {
+  return Buffer.byteLength(text) <= MAX_REASON_BYTES ? text : `${text.slice(0, 200)}…`;
+}
+
+function requireReason(reason: string): void {
+  if (reason.trim() === '')
+    throw new Failure('REQUEST_INVALID', 'a reason is required: it goes into the log');
+}
+
+function freezeKind(kind: string): FreezeKind {
+  const found = FREEZE_KINDS.find((candidate) => candidate === kind);
+  if (found === undefined)
+    throw new Failure('REQUEST_INVALID', `kind must be one of ${FREEZE_KINDS.join(', ')}`);
+  return found;
+}
+
+/** A typing error in a kill switch must not pass for a freeze. */
+function freezeSubject(services: OperatorServices, kind: string, subject: string): string {
+  const problem =
+    subject === '' || Buffer.byteLength(subject) > 2048
+      ? 'subject is missing or too long'
+      : kind === 'key' && services.catalog.versions(subject).length === 0
+        ? 'there is no key of that name'
+        : kind === 'token' && !services.keys.tokens.some((token) => token.name === subject)
+          ? 'there is no token of that name'
+          : kind === 'credential' && !/^[0-9a-f]{64}$/.test(subject)
+            ? 'a credential is its SHA-256 in 64 hex digits'
+            : kind === 'workload' && !subject.startsWith('spiffe://')
+              ? 'a workload is its whole SPIFFE ID'
+              : undefined;
+  if (problem !== undefined) throw new Failure('REQUEST_INVALID', problem);
+  return subject;
+}
+
+function importSource(request: ImportKeyRequest__Output) {
+  if (request.source === 'ckaId') return { ckaId: request.ckaId ?? '' };
+  if (request.source === 'label') return { label: request.label ?? '' };
+  const { wrapped } = request;
+  if (wrapped === null || wrapped === undefined)
+    throw new Failure('REQUEST_INVALID', 'name cka_id, label or wrapped');
+  return {
+    blob: wrapped.blob,
+    unwrappingKeyId: wrapped.unwrappingKey,
+    mechanism: wrapped.mechanism,
+    publicKeyPem: wrapped.publicKeyPem,
+  };
+}
+
+function instant(text: string): string {
+  const time = Date.parse(text);
+  if (Number.isNaN(time))
+    throw new Failure('REQUEST_INVALID', 'times are RFC 3339, such as 2026-11-21T08:00:00Z');
+  return new Date(time).toISOString();
+}

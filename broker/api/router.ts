@@ -1,0 +1,114 @@
+import { AuditError, type AuditLog } from '../audit/entry.ts';
+import { Call, type Caller } from '../keyuse/call.ts';
+import { Failure } from '../keyuse/failure.ts';
+import { type Method, methodByNumber } from '../proto/methods.ts';
+import type { Handler, keyUseHandlers } from './key-use-service.ts';
+import { asFailure, codeOf, encodeStatus, wireStatus } from './status.ts';
+
+/** One undecoded request, from whatever carried it here. */
+export interface IncomingRequest {
+  readonly connection: number;
+  readonly method: number;
+  /** `performance.now()`, milliseconds. */
+  readonly deadline: number;
+  readonly payload: Uint8Array;
+}
+
+export interface Reply {
+  ok(bytes: Uint8Array): void;
+  fail(code: number, message: string, statusBytes: Uint8Array): void;
+}
+
+export interface RouterOptions {
+  readonly keyUse: ReturnType<typeof keyUseHandlers>;
+  /** Admin and Audit, by gRPC path. */
+  readonly operators: ReadonlyMap<string, Handler>;
+  readonly audit: AuditLog;
+  /** The connection is to be closed: its workload floods the log with refusals. */
+  readonly onOverQuota: (connection: number) => void;
+  readonly onInternalError: (method: string, error: unknown) => void;
+}
+
+/** Brings each request to its handler, and every outcome back as a status. Nothing it is given makes it throw. */
+export class Router {
+  readonly #options: RouterOptions;
+  readonly #callers = new Map<number, Caller>();
+  readonly #open = new Map<Reply, Call[]>();
+
+  constructor(options: RouterOptions) {
+    this.#options = options;
+  }
+
+  /** A connection whose chain the broker has verified. */
+  opened(connection: number, caller: Caller): void {
+    this.#callers.set(connection, caller);
+  }
+
+  closed(connection: number): void {
+    this.#callers.delete(connection);
+  }
+
+  get openRequests(): number {
+    return this.#open.size;
+  }
+
+  cancel(reply: Reply): void {
+    for (const call of this.#open.get(reply) ?? []) call.cancel();
+  }
+
+  handle(request: IncomingRequest, reply: Reply): void {
+    const method = methodByNumber(request.method);
+    const caller = this.#callers.get(request.connection);
+    if (method === undefined || caller === undefined) {
+      this.#fail(reply, new Failure('SVID_MISSING', 'the connection has no verified identity'));
+      return;
+    }
+    const calls: Call[] = [];
+    this.#open.set(reply, calls);
+    const newCall = (deadline: number): Call => {
+      const call = new Call(deadline);
+      calls.push(call);
+      return call;
+    };
+    this.#dispatch(method, caller, newCall, request).then(
+      (bytes) => {
+        this.#open.delete(reply);
+        reply.ok(bytes);
+      },
+      (error: unknown) => {
+        this.#open.delete(reply);
+        const failure = error instanceof AuditError ? fromAudit(error) : asFailure(error);
+        if (failure.reason === 'INTERNAL')
+          this.#options.onInternalError(method.path, failure.cause ?? failure);
+        this.#fail(reply, failure);
+        if (this.#options.audit.isOverQuota(caller.identity.spiffeId.id))
+          this.#options.onOverQuota(request.connection);
+      },
+    );
+  }
+
+  async #dispatch(
+    method: Method,
+    caller: Caller,
+    newCall: (deadline: number) => Call,
+    request: IncomingRequest,
+  ): Promise<Uint8Array> {
+    if (method.name === 'SignStream') {
+      return this.#options.keyUse.signStream(caller, newCall, request.deadline, request.payload);
+    }
+    const handler =
+      method.service === 'KeyUse'
+        ? this.#options.keyUse[method.name as Exclude<keyof RouterOptions['keyUse'], 'signStream'>]
+        : this.#options.operators.get(method.path);
+    if (handler === undefined) throw new Failure('OPERATION_UNSUPPORTED', 'method is not served here');
+    return handler(caller, newCall(request.deadline), request.payload);
+  }
+
+  #fail(reply: Reply, failure: Failure): void {
+    reply.fail(codeOf(failure.reason), failure.message, encodeStatus(wireStatus(failure)));
+  }
+}
+
+function fromAudit(error: AuditError): Failure {
+  return new Failure(error.reason, 'the audit log cannot be written, so nothing is done', { cause: error });
+}

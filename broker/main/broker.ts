@@ -1,0 +1,465 @@
+/**
+ * Puts the broker together from its parts and runs it. With main.ts and development.ts the composition root: the
+ * only files that know everybody; nobody imports them.
+ */
+import { readFileSync, statSync } from 'node:fs';
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { TokenAdapter } from '../../hsm-adapters/adapter.ts';
+import { isolationReport, roleUsers, treeRoot } from '../../hsm-adapters/frames/isolation.ts';
+import { createTokenAdapter } from '../../hsm-adapters/supervisor/token-supervisor.ts';
+import { keyUseHandlers } from '../api/key-use-service.ts';
+import { operatorHandlers } from '../api/operator-service.ts';
+import { Router } from '../api/router.ts';
+import { FileStorage } from '../audit/file-storage.ts';
+import { openAuditLog, type Sequencer } from '../audit/sequencer.ts';
+import { formatVerifierKey, makeVerifierKey } from '../audit/tlog/note.ts';
+import type { LastmileConfig } from '../config.ts';
+import {
+  type GatewayConfiguration,
+  REFUSALS,
+  type Refusal,
+  type TlsMaterial,
+} from '../gateway/edge-frames.ts';
+import { type Gateway, startGateway } from '../gateway/gateway-supervisor.ts';
+import { IdentityError } from '../identity/identity.ts';
+import { trustBundleFromPem } from '../identity/trust-bundle.ts';
+import { verifyX509Svid } from '../identity/x509-svid.ts';
+import { EncryptionCounter } from '../keyuse/encryption-counter.ts';
+import { Failure } from '../keyuse/failure.ts';
+import { Freezes } from '../keyuse/freezes.ts';
+import { KeyAdministration } from '../keyuse/key-administration.ts';
+import { KeyCatalog } from '../keyuse/key-catalog.ts';
+import { KeyUse } from '../keyuse/key-use.ts';
+import { TokenKeys } from '../keyuse/token-keys.ts';
+import { TokenPool } from '../keyuse/token-pool.ts';
+import { SignatureVerifier } from '../keyuse/verify/signature-verifier.ts';
+import { SqliteLoginLedger } from '../state/login-ledger.ts';
+import { StateStore } from '../state/state-store.ts';
+import type { Log } from '../telemetry/log.ts';
+import { PolicyHolder } from './policy-holder.ts';
+import { softwareGeneration, tokenFingerprint } from './software-generation.ts';
+
+/** The broker without its listeners: what `init` needs to make keys, and what `serve` puts gateways in front of. */
+export interface Core {
+  readonly config: LastmileConfig;
+  readonly administration: KeyAdministration;
+  readonly catalog: KeyCatalog;
+  readonly keys: TokenKeys;
+  readonly audit: Sequencer;
+  readonly router: (connections: ConnectionControl) => Router;
+  readonly status: (gateways: readonly Gateway[]) => Promise<object>;
+  readonly policy: PolicyHolder;
+  readonly warnings: () => readonly string[];
+  /** Connects the log's key once it is proven; call again after it was made. */
+  readonly connectSigner: () => void;
+  /** Writes the software generation; requests refer to it. */
+  readonly announce: () => Promise<void>;
+  readonly refused: (reason: Refusal, count: number) => void;
+  close(): Promise<void>;
+}
+
+export interface ConnectionControl {
+  reject(connection: number, reason: string): void;
+}
+
+const SETTLE_MS = 10_000;
+const SIGN_CHECKPOINT_MS = 5000;
+const VERSION = (
+  JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }
+).version;
+
+export async function openCore(config: LastmileConfig, log: Log): Promise<Core> {
+  await mkdir(config.state, { recursive: true, mode: 0o700 });
+  await mkdir(config.audit.directory, { recursive: true, mode: 0o700 });
+  const store = new StateStore(join(config.state, 'state.db'));
+  const audit = await openAuditLog({
+    storage: new FileStorage(config.audit.directory),
+    origin: config.audit.origin,
+    indexPath: join(config.state, 'audit-index.db'),
+    onWarning: (message, error) => log('warn', message, { error: String(error) }),
+    limits: {
+      publishIntervalMs: config.audit.checkpointIntervalMs,
+      windowMs: config.audit.refusalWindowMs,
+      quotaBytesPerHour: config.audit.refusalQuotaBytesPerHour,
+    },
+  });
+  const policy = new PolicyHolder({
+    file: config.policy,
+    administrators: config.administrators,
+    trustDomain: config.trustDomain,
+    audit,
+    log,
+  });
+  const users = roleUsers({
+    uidBase: config.isolation.uidBase,
+    ...(config.isolation.mode === 'shared' ? { isRoot: false } : {}),
+  });
+  if (config.isolation.mode === 'users' && users.gateway === undefined) {
+    throw new Error('isolation.mode is `users`, which needs the broker to be started as root');
+  }
+  const ledger = new SqliteLoginLedger(store);
+  const workerUsers = config.tokens.map((token, position) =>
+    users.worker(workerNumber(token.directory, config.isolation.uidBase) ?? position, token.groups),
+  );
+  const tokens = config.tokens.map((token, i) =>
+    createTokenAdapter({
+      config: token,
+      ledger,
+      user: workerUsers[i],
+      log: (line) => log('warn', line, { token: token.name }),
+    }),
+  );
+  const catalog = new KeyCatalog(store);
+  const freezes = new Freezes(store);
+  let pool: TokenPool | undefined;
+  const keys = new TokenKeys({
+    tokens,
+    catalog,
+    audit,
+    origin: config.audit.origin,
+    log,
+    onChange: () => pool?.pump(),
+  });
+  pool = new TokenPool(keys, freezes);
+  const verifier = new SignatureVerifier();
+  const encryptions = new EncryptionCounter(store, (key, reserved) =>
+    log('warn', 'an AES-GCM key is half used up: create a new version', { key, reserved }),
+  );
+  const administration = new KeyAdministration(catalog, keys, encryptions);
+  let generation = 0;
+  const keyUse = new KeyUse({
+    policy: () => policy.current,
+    catalog,
+    keys,
+    pool,
+    freezes,
+    audit,
+    verifier,
+    encryptions,
+    generation: () => generation,
+    log,
+  });
+
+  let verifierKey = '';
+  const connectSigner = (): void => {
+    const version = catalog.find(config.audit.key, 0);
+    const object = version?.objects[0];
+    if (version === undefined || object === undefined) return;
+    // An Ed25519 SubjectPublicKeyInfo ends in the 32 bytes of the key (RFC 8410, section 4).
+    verifierKey = formatVerifierKey(makeVerifierKey(config.audit.origin, object.publicKey.slice(-32)));
+    audit.setSigner({
+      verifierKey,
+      sign: async (bytes) => {
+        const binding = keys
+          .bindings(version.id)
+          .find(({ token }) => token.info?.serial === object.tokenSerial);
+        if (binding === undefined)
+          throw new Failure('TOKEN_UNREACHABLE', 'the token with the key of the log cannot be reached');
+        return binding.token.sign(
+          { object: binding.object, algorithm: 'Ed25519', data: bytes },
+          { deadline: performance.now() + SIGN_CHECKPOINT_MS },
+        );
+      },
+    });
+  };
+
+  let isClosing = false;
+  const announced = new Map<TokenAdapter, string>();
+  const announce = async (): Promise<void> => {
+    for (const token of tokens) announced.set(token, tokenFingerprint(token));
+    const draft = await softwareGeneration({
+      root: treeRoot(),
+      version: VERSION,
+      configSha256: config.sha256,
+      policyHash: policy.current.hash,
+      tokens,
+    });
+    generation = (await audit.append(draft)).leafIndex;
+  };
+  for (const token of tokens) {
+    token.watch(() => {
+      const isExpected = token.state === 'ready' || token.state === 'starting' || isClosing;
+      log(isExpected ? 'info' : 'warn', `token ${token.state}`, {
+        token: token.name,
+        ...(token.advice === undefined ? {} : { advice: token.advice }),
+      });
+      const before = announced.get(token);
+      if (token.state === 'ready' && before !== undefined && before !== tokenFingerprint(token)) {
+        announce().catch((error) =>
+          log('error', 'the software generation is not on record', { error: String(error) }),
+        );
+      }
+    });
+  }
+  await settle(tokens);
+  await keys.settled();
+  connectSigner();
+
+  const refusedHandshakes = new Map<Refusal, number>();
+  const warnings = (): string[] => {
+    const found: string[] = [];
+    if (audit.failure !== undefined) found.push(`audit log: ${audit.failure.message}: key use is stopped`);
+    if (policy.refusal !== '') found.push('the policy file has mistakes: the policy before it is in force');
+    if (config.profile === 'development') found.push('development instance: its CA and PINs are files');
+    if (
+      isolationReport([users.gateway, users.controlGateway, ...workerUsers]) !==
+      'processes isolated by user id'
+    ) {
+      found.push('processes not isolated: start the broker as root, and each gets a user of its own');
+    }
+    const software = tokens.filter((token) => token.info?.software === true);
+    if (software.length > 0) found.push(`software token: ${software.map((token) => token.name).join(', ')}`);
+    if (catalog.find(config.audit.key, 0) === undefined)
+      found.push(`the log has no key: create ${config.audit.key} (Ed25519) on a token`);
+    found.push('log is not witnessed: it proves nothing against the holder of its key');
+    return found;
+  };
+
+  return {
+    config,
+    administration,
+    catalog,
+    keys,
+    audit,
+    policy,
+    warnings,
+    connectSigner,
+    announce,
+    refused: (reason, count) => refusedHandshakes.set(reason, (refusedHandshakes.get(reason) ?? 0) + count),
+    router: (connections) =>
+      new Router({
+        keyUse: keyUseHandlers(keyUse, audit),
+        operators: operatorHandlers({
+          policy: () => policy.current,
+          keyUse,
+          catalog,
+          administration: administration,
+          keys,
+          freezes,
+          encryptionsReserved: (name, version) => encryptions.reserved(name, version),
+          audit,
+          generation: () => generation,
+          verifierKey: () => verifierKey,
+          status: () => status([]),
+          unblockToken: async (name) => {
+            const token = tokens.find((candidate) => candidate.name === name);
+            if (token === undefined) throw new Failure('REQUEST_INVALID', 'there is no token of that name');
+            await token.unblock();
+          },
+          reloadPolicy: () => policy.reload(),
+        }),
+        audit,
+        onOverQuota: (connection) => connections.reject(connection, 'too many refused requests'),
+        onInternalError: (method, error) =>
+          log('error', 'internal error', {
+            method,
+            error: error instanceof Error ? (error.stack ?? error.message) : String(error),
+          }),
+      }),
+    status: (gateways) => status(gateways),
+    close: async () => {
+      isClosing = true;
+      policy.close();
+      // Before the tokens: the last checkpoint is signed by one of them.
+      await audit.close();
+      await Promise.all(tokens.map((token) => token.close()));
+      await verifier.close();
+      store.close();
+    },
+  };
+
+  async function status(gateways: readonly Gateway[]): Promise<object> {
+    currentGateways = gateways.length > 0 ? gateways : currentGateways;
+    const { treeSize, checkpointSize } = audit.status;
+    return {
+      state: audit.failure === undefined ? 'serving' : 'not-serving',
+      warnings: warnings(),
+      version: VERSION,
+      origin: audit.origin,
+      policyHash: policy.current.hash,
+      policyLoadedAt: policy.loadedAt,
+      policyRefusal: policy.refusal,
+      logSize: audit.size,
+      checkpointSize: Math.min(checkpointSize, treeSize),
+      auditFailure: audit.failure?.message ?? '',
+      processes: [
+        processStatus('broker', process.pid, process.getuid?.() ?? 0, 'running', 0),
+        ...currentGateways.flatMap((gateway) =>
+          gateway
+            .processes()
+            .map((child) =>
+              processStatus(
+                child.name,
+                child.pid,
+                child.uid,
+                child.isListening ? 'listening' : 'starting',
+                child.restarts,
+              ),
+            ),
+        ),
+        ...tokens.map((token) =>
+          processStatus(
+            `token worker ${token.name}`,
+            token.worker?.pid,
+            token.worker?.uid ?? 0,
+            token.state,
+            token.worker?.restarts ?? 0,
+          ),
+        ),
+      ],
+      refusedHandshakes: Object.fromEntries(
+        REFUSALS.filter((reason) => refusedHandshakes.has(reason)).map((reason) => [
+          reason,
+          refusedHandshakes.get(reason),
+        ]),
+      ),
+      softwareGeneration: generation,
+    };
+  }
+}
+
+let currentGateways: readonly Gateway[] = [];
+
+function processStatus(
+  role: string,
+  pid: number | undefined,
+  uid: number,
+  state: string,
+  restarts: number,
+): object {
+  return { role, pid: pid ?? 0, uid, state, restarts, residentBytes: residentBytes(pid) };
+}
+
+function residentBytes(pid: number | undefined): number {
+  if (pid === undefined) return 0;
+  try {
+    return Number(/^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0) * 1024;
+  } catch (error) {
+    // It has just ended, or this system has no /proc.
+    if (
+      (error as NodeJS.ErrnoException).code === 'ENOENT' ||
+      (error as NodeJS.ErrnoException).code === 'ESRCH'
+    )
+      return 0;
+    throw error;
+  }
+}
+
+/** SoftHSM's files belong to the worker's user: the number stays with the directory, whatever the order in lastmile.yaml. */
+function workerNumber(directory: string, uidBase: number): number | undefined {
+  try {
+    const number = statSync(directory).uid - uidBase - 10;
+    return number >= 0 && number <= 999 ? number : undefined;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw error;
+  }
+}
+
+/** Until every token serves, is blocked, or has had its chance. */
+function settle(tokens: readonly TokenAdapter[]): Promise<void> {
+  const isSettled = (): boolean =>
+    tokens.every(
+      (token) => token.state === 'ready' || token.state === 'degraded' || token.state === 'blocked',
+    );
+  if (isSettled()) return Promise.resolve();
+  return new Promise((resolve) => {
+    const stops: (() => void)[] = [];
+    const done = (): void => {
+      clearTimeout(timer);
+      for (const stop of stops) stop();
+      resolve();
+    };
+    const timer = setTimeout(done, SETTLE_MS);
+    for (const token of tokens) {
+      stops.push(
+        token.watch(() => {
+          if (isSettled()) done();
+        }),
+      );
+    }
+  });
+}
+
+export interface Listening {
+  readonly workloads: string;
+  readonly control: string;
+  /** Stops accepting, lets calls finish, ends every process. */
+  stop(): Promise<void>;
+}
+
+export async function listen(core: Core, log: Log): Promise<Listening> {
+  const { config } = core;
+  const tls: TlsMaterial = {
+    certificate: readFileSync(config.broker.certificate, 'utf8'),
+    key: readFileSync(config.broker.key, 'utf8'),
+    trustBundle: [readFileSync(config.trustBundle, 'utf8')],
+  };
+  const bundle = trustBundleFromPem(config.trustDomain, tls.trustBundle);
+  const users = roleUsers({
+    uidBase: config.isolation.uidBase,
+    ...(config.isolation.mode === 'shared' ? { isRoot: false } : {}),
+  });
+  const gateways: Gateway[] = [];
+  const start = async (role: GatewayConfiguration['role']): Promise<Gateway> => {
+    const address = role === 'workload' ? config.listen.workloads : config.listen.control;
+    let gateway: Gateway | undefined;
+    const router = core.router({ reject: (connection, reason) => gateway?.reject(connection, reason) });
+    gateway = await startGateway({
+      configuration: {
+        role,
+        trustDomain: config.trustDomain,
+        host: address.host,
+        port: address.port,
+        tls,
+        maxConnections: config.limits.maxConnections,
+        maxConnectionsPerAddress: config.limits.maxConnectionsPerAddress,
+        maxStreamsPerConnection: config.limits.maxStreamsPerConnection,
+        maxStreamInFlight: config.limits.maxStreamInFlight,
+        maxDeadlineMs: config.limits.maxDeadlineMs,
+      },
+      count: role === 'workload' ? config.listen.gateways : 1,
+      user: role === 'workload' ? users.gateway : users.controlGateway,
+      root: treeRoot(),
+      log,
+      onOpen: (connection, { peer, chain }) => {
+        try {
+          // Again, by the broker itself: a gateway is not believed.
+          router.opened(connection, { identity: verifyX509Svid(chain, bundle, Date.now()), peer });
+        } catch (error) {
+          if (!(error instanceof IdentityError)) throw error;
+          log('warn', 'a connection that a gateway let in is refused', {
+            peer,
+            reason: error.reason,
+            why: error.message,
+          });
+          core.refused('other', 1);
+          gateway?.reject(connection, error.reason);
+        }
+      },
+      onClosed: (connection) => router.closed(connection),
+      onRequest: (request, reply) => router.handle(request, reply),
+      onCancel: (reply) => router.cancel(reply),
+      onRefused: (reason, count) => core.refused(reason, count),
+    });
+    return gateway;
+  };
+  try {
+    gateways.push(await start('workload'));
+    gateways.push(await start('control'));
+  } catch (error) {
+    await Promise.all(gateways.map((gateway) => gateway.stop()));
+    throw error;
+  }
+  await core.status(gateways);
+  const [workloads, control] = gateways as [Gateway, Gateway];
+  return {
+    workloads: `${workloads.address}:${workloads.port}`,
+    control: `${control.address}:${control.port}`,
+    stop: async () => {
+      await Promise.all(gateways.map((gateway) => gateway.drain()));
+      await Promise.all(gateways.map((gateway) => gateway.stop()));
+    },
+  };
+}

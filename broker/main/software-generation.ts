@@ -1,0 +1,90 @@
+import { createHash } from 'node:crypto';
+import { createReadStream, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { pipeline } from 'node:stream/promises';
+import type { TokenAdapter } from '../../hsm-adapters/adapter.ts';
+import type { EntryDraft } from '../audit/entry.ts';
+
+const SOURCES = ['broker', 'policy', 'hsm-adapters'];
+
+/**
+ * What decides: digests of the build, lockfile, Node, configuration, policy and modules, and what each token says
+ * it is. One entry at every start, and again when a token comes back as another; all others refer to it.
+ */
+export async function softwareGeneration(options: {
+  readonly root: string;
+  readonly version: string;
+  readonly configSha256: string;
+  readonly policyHash: string;
+  readonly tokens: readonly TokenAdapter[];
+}): Promise<EntryDraft> {
+  return {
+    kind: 'software-generation',
+    subject: 'lastmile',
+    operation: 'start',
+    decision: 'allow',
+    performed: 'yes',
+    policy: options.policyHash,
+    detail: {
+      version: options.version,
+      build: buildDigest(options.root),
+      lockfile: digestIfPresent(join(options.root, 'package-lock.json')),
+      node: process.version,
+      nodeBinary: await fileDigest(process.execPath),
+      configuration: options.configSha256,
+      tokens: options.tokens.map(describeToken),
+    },
+  };
+}
+
+/** Changes when a token was replaced, upgraded, or has another module. */
+export function tokenFingerprint(token: TokenAdapter): string {
+  return JSON.stringify(describeToken(token));
+}
+
+function describeToken(token: TokenAdapter): Record<string, string | boolean> {
+  const { info } = token;
+  if (info === undefined) return { name: token.name, state: token.state };
+  return {
+    name: token.name,
+    serial: info.serial,
+    model: info.model,
+    firmware: info.firmware,
+    mode: info.software ? 'software token' : 'hardware',
+    module: info.moduleSha256,
+  };
+}
+
+/** SHA-256 over the sorted list of every program file and its digest. */
+function buildDigest(root: string): string {
+  const digest = createHash('sha256');
+  for (const directory of SOURCES) {
+    const files = readdirSync(join(root, directory), { recursive: true, encoding: 'utf8' })
+      .filter((file) => /\.(ts|js|proto)$/.test(file) && !file.includes('.test.'))
+      .sort();
+    for (const file of files) {
+      digest.update(`${directory}/${file}\0`);
+      digest.update(
+        createHash('sha256')
+          .update(readFileSync(join(root, directory, file)))
+          .digest(),
+      );
+    }
+  }
+  return digest.digest('hex');
+}
+
+function digestIfPresent(file: string): string {
+  try {
+    return createHash('sha256').update(readFileSync(file)).digest('hex');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return 'absent';
+    throw error;
+  }
+}
+
+async function fileDigest(file: string): Promise<string> {
+  const digest = createHash('sha256');
+  await pipeline(createReadStream(file, { highWaterMark: 1 << 20 }), digest);
+  return digest.digest('hex');
+}
