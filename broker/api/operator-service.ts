@@ -229,7 +229,7 @@ export function operatorHandlers(services: OperatorServices): ReadonlyMap<string
         token: bounded(request.token),
         source: request.source ?? '',
       },
-      () => services.administration.import({ ...request, source: importSource(request) }),
+      () => services.administration.importKey({ ...request, source: importSource(request) }),
       { key: bounded(request.key) },
     );
     return { version: describeVersion(value), log: position(leafIndex) };

@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto';
+import { constants, publicEncrypt, randomBytes } from 'node:crypto';
 import {
   AdapterError,
   type Algorithm,
@@ -90,8 +90,8 @@ export class KeyAdministration {
   }
 
   /** @throws Failure */
-  import(options: ImportKeyOptions): Promise<KeyVersion> {
-    return this.#inTurn(() => this.#import(options));
+  importKey(options: ImportKeyOptions): Promise<KeyVersion> {
+    return this.#inTurn(() => this.#importKey(options));
   }
 
   #inTurn<T>(work: () => Promise<T>): Promise<T> {
@@ -179,7 +179,7 @@ export class KeyAdministration {
     }
   }
 
-  async #import(options: ImportKeyOptions): Promise<KeyVersion> {
+  async #importKey(options: ImportKeyOptions): Promise<KeyVersion> {
     const { source } = options;
     const [token] = this.#tokens([options.token]) as [TokenAdapter];
     const hmac = options.algorithms.map(parseAlgorithm)[0];
@@ -294,7 +294,6 @@ export class KeyAdministration {
         plan.algorithms[0] === 'RSA-OAEP-256' ? 'RSA-OAEP-256' : 'A256GCM',
       );
       if (plan.spec.type === 'rsa') {
-        const { publicEncrypt, constants } = await import('node:crypto');
         const sealed = publicEncrypt(
           {
             key: Buffer.from(attributes.publicKey),
