@@ -18,6 +18,7 @@ export const KEY_OF: Readonly<
 export const MESSAGE_BYTES = 64;
 /** What is encrypted. */
 export const PLAINTEXT_BYTES = 1024;
+export const ASSOCIATED_DATA: Buffer = Buffer.from('bench associated');
 
 /** ECDSA as r‖s. */
 export function isGoodSignature(

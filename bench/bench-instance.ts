@@ -63,8 +63,6 @@ export function connection(instance: RunningInstance, name: 'payments' | 'operat
       keyFile: join(directory, 'pki', `${name}.key`),
       trustBundleFile: join(directory, 'pki', 'ca.crt'),
     },
-    // A failure is counted, not smoothed over.
-    maxAttempts: 1,
   };
 }
 

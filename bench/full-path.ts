@@ -61,6 +61,11 @@ export class FullPath {
     return { ...sample, cpuUsPerOperation };
   }
 
+  /** What the broker said last, for whoever looks into failures. */
+  lastWords(lines: number): string {
+    return this.#instance.output().trimEnd().split('\n').slice(-lines).join('\n');
+  }
+
   /** Median milliseconds of a refusal, for each key. */
   refusals(keys: readonly string[], calls: number): Promise<readonly number[]> {
     return this.#load.request({ kind: 'refusals', keys, calls });

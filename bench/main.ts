@@ -30,6 +30,8 @@ const USAGE = `usage: npm run bench -- [--json FILE] [--only NAME]... [--seconds
 
 const MILLION = 1_000_000;
 const REFUSED_CALLS = 10_000;
+/** Lines of the broker's log that are shown when requests failed. */
+const LAST_WORDS = 5;
 const WARM_UP_SECONDS = 0.4;
 /** Results of one slice are kept until they are checked. */
 const SLICE_SECONDS = 3;
@@ -114,11 +116,27 @@ async function main(): Promise<void> {
   );
   say(targetTable(rows));
   if (flags.json !== undefined) await writeFile(flags.json, `${JSON.stringify(rows, null, 2)}\n`);
-  const failures = rows.filter(({ measure, value }) => measure.endsWith('_failures') && value > 0);
-  if (failures.length > 0) {
-    say(`\nrequests failed: ${failures.map(({ measure, value }) => `${measure} ${value}`).join(', ')}`);
+  const failures = failuresOf(samples);
+  if (failures !== '') {
+    say(
+      `\nrequests failed:\n${failures}\nthe broker's last words:\n${parts.full?.lastWords(LAST_WORDS) ?? ''}`,
+    );
     process.exitCode = 1;
   }
+}
+
+function failuresOf(samples: ReadonlyMap<string, readonly Sample[]>): string {
+  const lines: string[] = [];
+  for (const [name, taken] of samples) {
+    const reasons: Record<string, number> = {};
+    for (const { failures } of taken) {
+      for (const [reason, count] of Object.entries(failures))
+        reasons[reason] = (reasons[reason] ?? 0) + count;
+    }
+    const parts = Object.entries(reasons).map(([reason, count]) => `${count} ${reason}`);
+    if (parts.length > 0) lines.push(`  ${name}: ${parts.join(', ')}`);
+  }
+  return lines.join('\n');
 }
 
 async function openParts(

@@ -2,7 +2,13 @@ import { createHash, randomFillSync } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import pkcs11js from 'pkcs11js';
 import type { SoftToken } from '../test/integration/pkcs11/soft-token.ts';
-import { type BenchAlgorithm, isGoodSignature, MESSAGE_BYTES, PLAINTEXT_BYTES } from './algorithms.ts';
+import {
+  ASSOCIATED_DATA,
+  type BenchAlgorithm,
+  isGoodSignature,
+  MESSAGE_BYTES,
+  PLAINTEXT_BYTES,
+} from './algorithms.ts';
 import type { BenchKey } from './bench-tokens.ts';
 import { serveParent } from './child.ts';
 import { runClosedLoop, type Sample } from './closed-loop.ts';
@@ -29,7 +35,6 @@ export type RawRequest =
 
 const CKM_EDDSA = 0x1057;
 const SHA256_DIGEST_INFO = Buffer.from('3031300d060960864801650304020105000420', 'hex');
-const ASSOCIATED_DATA = Buffer.from('bench associated');
 
 interface BoundKey extends BenchKey {
   readonly handle: Buffer;
