@@ -36,8 +36,9 @@ export const UNKNOWN_KEY_WITHIN_RULES = 'payments/bench/x';
 
 const CREATE_KEY_LIMIT_MS = 30_000;
 
-export async function startBenchInstance(): Promise<RunningInstance> {
-  const instance = await startInstance({ prepare: addRules });
+/** @param program the `lastmile` to run, such as a build's; by default the one of this tree */
+export async function startBenchInstance(program?: string): Promise<RunningInstance> {
+  const instance = await startInstance({ prepare: addRules, program });
   try {
     await using operator = await connectOperator(connection(instance, 'operator'));
     for (const { key, algorithm, verify } of FULL_PATH_KEYS) {

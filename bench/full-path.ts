@@ -25,8 +25,9 @@ export class FullPath {
     this.#load = load;
   }
 
-  static async open(): Promise<FullPath> {
-    const instance = await startBenchInstance();
+  /** @param program as of `startBenchInstance` */
+  static async open(program?: string): Promise<FullPath> {
+    const instance = await startBenchInstance(program);
     const load = new BenchChild<LoadRequest>(new URL('load-generator.ts', import.meta.url));
     const signingKeys = FULL_PATH_KEYS.filter(({ algorithm }) => algorithm !== 'A256GCM').map(
       ({ key }) => key,

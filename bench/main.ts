@@ -1,4 +1,5 @@
 import { writeFile } from 'node:fs/promises';
+import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import {
   FORBIDDEN_KEY,
@@ -19,13 +20,14 @@ import type { Row } from './targets.ts';
 import { WorkerPath } from './worker-path.ts';
 
 /** `npm run bench`: what is measured, and how, is described in README.md. */
-const USAGE = `usage: npm run bench -- [--json FILE] [--only NAME]... [--seconds N] [--rounds N] [--long]
+const USAGE = `usage: npm run bench -- [--json FILE] [--only NAME]... [--seconds N] [--rounds N] [--long] [--program FILE]
 
   --json FILE   save the numbers as an array of {measure, value, unit}
   --only NAME   only scenarios whose name contains NAME, and the parts \`refusals\` and \`memory\`; may be repeated
   --seconds N   of each sample, default 1
   --rounds N    samples of each scenario, default 3
   --long        go on to a million operations before memory is looked at
+  --program FILE  the lastmile to measure, such as dist/broker/main.js; by default this tree's
 `;
 
 const MILLION = 1_000_000;
@@ -43,6 +45,7 @@ const { values: flags } = parseArgs({
     seconds: { type: 'string', default: '1' },
     rounds: { type: 'string', default: '3' },
     long: { type: 'boolean', default: false },
+    program: { type: 'string' },
     help: { type: 'boolean', short: 'h', default: false },
   },
 });
@@ -51,6 +54,9 @@ const interrupted = new AbortController();
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
   process.once(signal, () => interrupted.abort(new Error(`ended by ${signal}`)));
 }
+
+// Whoever reads the output may leave first (`| head`): what was started is ended all the same.
+process.stdout.on('error', (error) => interrupted.abort(error));
 
 /** What is started only when something needs it. */
 interface Parts {
@@ -154,7 +160,10 @@ async function openParts(
     raw: needs('raw') ? closing(await RawPkcs11.open(tokens)) : undefined,
     workerPath: needs('worker-path') ? closing(await WorkerPath.open(tokens)) : undefined,
     echo: needs('echo') ? closing(await GrpcEcho.open()) : undefined,
-    full: needs('full') || others.length > 0 ? closing(await FullPath.open()) : undefined,
+    full:
+      needs('full') || others.length > 0
+        ? closing(await FullPath.open(flags.program === undefined ? undefined : resolve(flags.program)))
+        : undefined,
   };
 }
 

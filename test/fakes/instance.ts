@@ -23,6 +23,8 @@ export interface RunningInstance {
 }
 
 export interface InstanceSettings {
+  /** The `lastmile` to run; by default the one of this tree. */
+  readonly program?: string | undefined;
   /** More arguments for `lastmile init`. */
   readonly init?: readonly string[];
   /** More arguments for `lastmile serve`. */
@@ -40,19 +42,23 @@ const START_LIMIT_MS = 60_000;
 export async function startInstance(settings: InstanceSettings = {}): Promise<RunningInstance> {
   const parent = await mkdtemp(join(tmpdir(), 'lastmile-instance-'));
   const directory = join(parent, 'instance');
+  const program = settings.program ?? MAIN;
   try {
-    await runLastmile([
-      'init',
-      '--directory',
-      directory,
-      '--workloads-port',
-      '0',
-      '--control-port',
-      '0',
-      ...(settings.init ?? []),
-    ]);
+    await runLastmile(
+      [
+        'init',
+        '--directory',
+        directory,
+        '--workloads-port',
+        '0',
+        '--control-port',
+        '0',
+        ...(settings.init ?? []),
+      ],
+      program,
+    );
     await settings.prepare?.(directory);
-    return await serve(parent, directory, settings.serve ?? []);
+    return await serve(parent, directory, settings.serve ?? [], program);
   } catch (error) {
     await rm(parent, { recursive: true, force: true });
     throw error;
@@ -60,16 +66,21 @@ export async function startInstance(settings: InstanceSettings = {}): Promise<Ru
 }
 
 /** Runs one `lastmile` command to its end. @throws Error with its output when the exit code is not 0 */
-export async function runLastmile(args: readonly string[]): Promise<string> {
-  const child = spawn(process.execPath, [MAIN, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
+export async function runLastmile(args: readonly string[], program: string = MAIN): Promise<string> {
+  const child = spawn(process.execPath, [program, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
   const output = collect(child);
   const [code] = (await once(child, 'close')) as [number | null];
   if (code !== 0) throw new Error(`lastmile ${args.join(' ')} ended with ${code}:\n${output()}`);
   return output();
 }
 
-async function serve(parent: string, directory: string, args: readonly string[]): Promise<RunningInstance> {
-  const child = spawn(process.execPath, [MAIN, 'serve', '--instance', directory, ...args], {
+async function serve(
+  parent: string,
+  directory: string,
+  args: readonly string[],
+  program: string,
+): Promise<RunningInstance> {
+  const child = spawn(process.execPath, [program, 'serve', '--instance', directory, ...args], {
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   const output = collect(child);
