@@ -14,8 +14,11 @@ import type { Duplex } from 'node:stream';
  */
 export const HEADER_BYTES = 9;
 
-/** 1 MiB of message, 64 KiB of associated data, and room for names; anything longer is a broken peer. */
-export const MAX_FRAME_BYTES = 0x120000;
+/**
+ * 2 MiB of request, which is what a gateway accepts, and room for names: a message above 1 MiB reaches the broker, whose
+ * refusal says what to do instead. Anything longer is a broken peer.
+ */
+export const MAX_FRAME_BYTES = 0x220000;
 
 export interface FrameHandlers {
   /** `payload` is a view into the receive buffer: valid after the call too, but keep no small slice of it for long. */
