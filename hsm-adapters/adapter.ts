@@ -106,11 +106,18 @@ export interface TokenInfo {
   readonly moduleSha256: string;
 }
 
+/** What an operation needs of an AbortSignal; a hot path may bring something lighter. */
+export interface CancelSignal {
+  readonly aborted: boolean;
+  addEventListener(type: 'abort', listener: () => void, options?: { once?: boolean }): void;
+  removeEventListener(type: 'abort', listener: () => void): void;
+}
+
 export interface OperationContext {
   /** On the broker's monotonic clock; the call rejects with DEADLINE_EXCEEDED no later. */
   readonly deadline: number;
   /** Aborted when the caller has gone: work not yet started is not done. */
-  readonly signal?: AbortSignal | undefined;
+  readonly signal?: CancelSignal | undefined;
 }
 
 export interface SignOperation {

@@ -323,7 +323,7 @@ export class KeyUse {
     }
     const started = performance.now();
     try {
-      const random = await token.random(length, contextOf(call));
+      const random = await token.random(length, call);
       const leafIndex = await this.#append({
         ...common,
         decision: 'allow',
@@ -508,7 +508,7 @@ export class KeyUse {
   /** Freeze, expiry and policy again, just before an operation leaves for the token. */
   #recheck(permitted: Permitted): Failure | undefined {
     const { caller, call } = permitted;
-    if (call.isCancelled) return new Failure('CANCELLED', 'the caller went away');
+    if (call.aborted) return new Failure('CANCELLED', 'the caller went away');
     if (performance.now() >= call.deadline) return new Failure('DEADLINE_EXCEEDED', 'the deadline passed');
     const identity = this.#identityFailure(caller);
     if (identity !== undefined) return identity;
@@ -552,7 +552,7 @@ export class KeyUse {
         }
         token = binding.token;
         started = performance.now();
-        const value = await run(token, binding.object, contextOf(permitted.call));
+        const value = await run(token, binding.object, permitted.call);
         this.#o.pool.pump();
         if (isRight === undefined || (await isRight(value, token))) {
           attempts.push(attempt(token, 'ok', started));
@@ -833,10 +833,6 @@ const OPERATIONS_OF: Readonly<Record<KeyVersion['purpose'], readonly Operation[]
 
 function canonicalAlgorithm(name: string): string {
   return name === 'EdDSA' ? 'Ed25519' : name;
-}
-
-function contextOf(call: Call): OperationContext {
-  return { deadline: call.deadline, signal: call.signal };
 }
 
 function attempt(

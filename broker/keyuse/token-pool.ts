@@ -96,7 +96,7 @@ export class TokenPool {
       const waiting = queue[i]!;
       let binding: Binding | undefined;
       let failure: Failure | undefined;
-      if (waiting.call.isCancelled) failure = new Failure('CANCELLED', 'the caller went away');
+      if (waiting.call.aborted) failure = new Failure('CANCELLED', 'the caller went away');
       else if (waiting.call.deadline <= now)
         failure = new Failure('DEADLINE_EXCEEDED', 'the deadline passed while waiting for a token');
       else {

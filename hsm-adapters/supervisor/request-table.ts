@@ -1,4 +1,4 @@
-import { AdapterError, type AdapterReason, type OperationContext, type Performed } from '../adapter.ts';
+import { AdapterError, type CancelSignal, type AdapterReason, type OperationContext, type Performed } from '../adapter.ts';
 import type { Timers } from '../frames/child-process.ts';
 import { FrameError } from '../frames/frame-channel.ts';
 import { type WorkerFailure, WorkerFrame } from '../frames/worker-frames.ts';
@@ -16,7 +16,7 @@ interface Pending {
   readonly deadline: number;
   /** Unanswered by then, the module hangs. Moved while key administration holds up the worker. */
   hangsAt: number;
-  readonly signal: AbortSignal | undefined;
+  readonly signal: CancelSignal | undefined;
   onAbort: (() => void) | undefined;
   isAborted: boolean;
   /** The caller has its answer; the worker still owes one. */
