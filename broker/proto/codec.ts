@@ -6,6 +6,9 @@ import protobuf from 'protobufjs';
 protobuf.util.Long = null as unknown as typeof protobuf.util.Long;
 protobuf.configure();
 
+// An unset `bytes` field reads as protobufjs's default, which is an empty *array*: nothing that takes bytes takes that.
+(protobuf.types.defaults as { bytes: unknown }).bytes = new Uint8Array(0);
+
 /** Encodes and decodes one protobuf message type. */
 export interface Codec<In, Out> {
   /** @throws Error when `value` has a field of the wrong type */

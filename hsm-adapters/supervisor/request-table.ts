@@ -1,4 +1,10 @@
-import { AdapterError, type CancelSignal, type AdapterReason, type OperationContext, type Performed } from '../adapter.ts';
+import {
+  AdapterError,
+  type AdapterReason,
+  type CancelSignal,
+  type OperationContext,
+  type Performed,
+} from '../adapter.ts';
 import type { Timers } from '../frames/child-process.ts';
 import { FrameError } from '../frames/frame-channel.ts';
 import { type WorkerFailure, WorkerFrame } from '../frames/worker-frames.ts';

@@ -18,6 +18,12 @@ export interface RunningInstance {
   readonly pid: number;
   /** Everything the broker has said so far, both streams. */
   readonly output: () => string;
+  /** Resolves to the broker's exit code once it is gone and its output is whole. */
+  readonly ended: Promise<number | null>;
+  /** Ends the broker, waits for it, and leaves the directory for `serveAgain`. Resolves to its exit code. */
+  readonly end: (signal?: NodeJS.Signals) => Promise<number | null>;
+  /** Another broker on the same directory, after `end`. Only the newest one is to be stopped. */
+  readonly serveAgain: () => Promise<RunningInstance>;
   /** Ends the broker with SIGTERM, waits for it, and removes the directory. Resolves to its exit code. */
   readonly stop: () => Promise<number | null>;
 }
@@ -92,14 +98,21 @@ async function serve(
       throw new Error(`lastmile serve ended with ${code} before it served:\n${output()}`);
     }),
   ]).finally(() => clearTimeout(tooLate));
+  const ended = closed.then(([code]) => code);
+  const end = (signal: NodeJS.Signals = 'SIGTERM'): Promise<number | null> => {
+    child.kill(signal);
+    return ended;
+  };
   return {
     directory,
     ...ports,
     pid: child.pid ?? 0,
     output,
+    ended,
+    end,
+    serveAgain: () => serve(parent, directory, args, program),
     stop: async () => {
-      child.kill('SIGTERM');
-      const [code] = await closed;
+      const code = await end();
       await rm(parent, { recursive: true, force: true });
       return code;
     },

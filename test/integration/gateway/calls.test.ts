@@ -1,6 +1,7 @@
 import type { Metadata } from '@grpc/grpc-js';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { codec } from '../../../broker/proto/codec.ts';
+import { MAX_FRAME_BYTES } from '../../../hsm-adapters/frames/frame-channel.ts';
 import {
   call,
   connect,
@@ -88,7 +89,7 @@ describe('a unary call', () => {
   });
 
   it('above the frame limit is refused with a reason before it reaches the broker', async () => {
-    const refusal = failed(await call(client, method('Sign').path, Buffer.alloc(1_200_000)));
+    const refusal = failed(await call(client, method('Sign').path, Buffer.alloc(MAX_FRAME_BYTES)));
     expect(refusal.code).toBe(3);
     expect(status.decode(refusal.status!)).toMatchObject({ code: 3, message: refusal.details });
     expect(Buffer.from(status.decode(refusal.status!).details[0]!.value).toString()).toContain(
