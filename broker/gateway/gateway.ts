@@ -22,7 +22,7 @@ const SERVICES: Readonly<Record<GatewayConfiguration['role'], readonly ServiceNa
   control: ['Admin', 'Audit'],
 };
 /** Above our own limit of 1 MiB, so that the refusal is ours, with a reason, and not grpc-js's bare one. */
-const MAX_RECEIVE_BYTES = 2 << 20;
+const MAX_RECEIVE_BYTES = 3 << 20;
 const IDLE_MS = 10 * 60_000;
 const SWEEP_MS = 500;
 
