@@ -18,6 +18,81 @@ export interface KeyUseQuestion {
   /** Empty for `random`, which uses no key. */
   readonly key: string;
   readonly algorithm: string;
+  /**
+   * What windows, conditions and typed rules look at. Without it, they do not hold in an allow rule and match in a
+   * deny rule.
+   */
+  readonly circumstances?: Circumstances | undefined;
+}
+
+/** What a condition can compute with. Frozen by whoever makes it; plain prototypes only. */
+export type FactValue =
+  | string
+  | bigint
+  | number
+  | boolean
+  | null
+  | Date
+  | readonly FactValue[]
+  | { readonly [name: string]: FactValue };
+export type Facts = { readonly [name: string]: FactValue };
+
+/** The moment and the request, as the broker saw them; all of it goes into the entry, so that it can be replayed. */
+export interface Circumstances {
+  /** Milliseconds of the Unix epoch. */
+  readonly now: number;
+  /** How far `now` may be wrong, milliseconds; Infinity: nobody knows. Windows fail closed beyond the policy's bound. */
+  readonly clockDoubtMs: number;
+  /** Bytes of message, digest, plaintext or ciphertext, for conditions and limits on bytes. */
+  readonly bytes: number;
+  readonly content: 'message' | 'digest' | 'ciphertext' | 'plaintext' | 'typed' | 'none';
+  /** The version that the caller pinned; 0: the active one. */
+  readonly version: number;
+  /** Typed signing: what is to be built, under its type's name. */
+  readonly typed?: { readonly type: 'jwt' | 'x509' | 'dsse'; readonly facts: Facts } | undefined;
+  /** Evidence that the identity rests on: `x509-svid`, later `jwt-svid`, `oidc`, `tpm`. */
+  readonly evidence: readonly string[];
+  /** Without the port. Empty when unknown. */
+  readonly peerAddress: string;
+}
+
+export type LimitScope = 'workload' | 'key' | 'workload-and-key' | 'trust-domain' | 'rule';
+
+/** One of a rule's limits. All of a request are checked and consumed in one step, by whoever keeps the counters. */
+export interface Limit {
+  /** Names the counter: the rule's id and what is counted, but not `max`, so that a changed number keeps the count. */
+  readonly id: string;
+  readonly max: number;
+  /** Milliseconds; undefined: for life, it never comes back. */
+  readonly perMs: number | undefined;
+  readonly by: LimitScope;
+  readonly unit: 'calls' | 'bytes';
+  /** `smooth`: no interval of `perMs` sees more than 1.1 × max. `fixed`: a window from first use. */
+  readonly window: 'smooth' | 'fixed';
+}
+
+/** What must hold against history. The value is reserved durably before a token is asked. */
+export interface Guard {
+  /** Names the history: the rule's id and the expression. */
+  readonly id: string;
+  readonly kind: 'monotonic' | 'unique';
+  /** The value that this request brings: an integer for `monotonic`, text for `unique`. */
+  readonly value: bigint | string;
+}
+
+/** One allow rule that holds, and what it costs to use it. */
+export interface Allowance {
+  readonly rule: string;
+  readonly limits: readonly Limit[];
+  readonly guards: readonly Guard[];
+  /** Windows and dates again, at the moment the operation leaves for the token. */
+  isOpenAt(now: number, clockDoubtMs: number): boolean;
+}
+
+/** A rule on probation: what it would have said. Recorded, not enforced. */
+export interface Observation {
+  readonly rule: string;
+  readonly missing: readonly string[];
 }
 
 /** Everything a decision about a method of Admin, Audit or Approvals may look at. */
@@ -42,6 +117,12 @@ export interface Decision {
   readonly rule: string;
   /** `sha256:…` of the policy file's bytes. */
   readonly policyHash: string;
+  /**
+   * Every allow rule that holds, the one that costs nothing first, then by id; the first whose limits have room
+   * decides. Absent: `rule` costs nothing and has no windows, or the decision is a denial.
+   */
+  readonly alternatives?: readonly Allowance[] | undefined;
+  readonly observed?: readonly Observation[] | undefined;
 }
 
 export interface ExplainedDecision extends Decision {
