@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { appendFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { type Client, credentials, makeGenericClientConstructor, type ServiceError } from '@grpc/grpc-js';
@@ -59,6 +60,19 @@ export function workload(
 
 export function operator(at: At, name: ProfileName = 'operator'): Promise<OperatorClient> {
   return connectOperator(options(at, name, 'control'));
+}
+
+/** A rule at the end of the policy file: the payments workload may do all of it with keys that match `keys`. */
+export function allowPayments(directory: string, id: string, keys: string): Promise<void> {
+  return appendFile(
+    join(directory, 'policy.yaml'),
+    `
+  - id: ${id}
+    workloads: ["${PAYMENTS}"]
+    keys: ["${keys}"]
+    operations: [sign, verify, encrypt, decrypt, mac, verify-mac, generate-data-key]
+`,
+  );
 }
 
 /** The error of a call that must not succeed. */
