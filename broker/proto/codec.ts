@@ -9,6 +9,17 @@ protobuf.configure();
 // An unset `bytes` field reads as protobufjs's default, which is an empty *array*: nothing that takes bytes takes that.
 (protobuf.types.defaults as { bytes: unknown }).bytes = new Uint8Array(0);
 
+// A string that announces more bytes than there are makes a message malformed; protobufjs would cut it short, and a
+// name cut short is another name.
+const readString = protobuf.BufferReader.prototype.string;
+protobuf.BufferReader.prototype.string = function (this: protobuf.BufferReader): string {
+  const start = this.pos;
+  const length = this.uint32();
+  if (length > this.len - this.pos) throw new RangeError('a string is longer than its message');
+  this.pos = start;
+  return readString.call(this);
+};
+
 /** Encodes and decodes one protobuf message type. */
 export interface Codec<In, Out> {
   /** @throws Error when `value` has a field of the wrong type */
