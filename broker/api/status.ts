@@ -46,10 +46,12 @@ export function codeOf(reason: Reason): number {
 
 /** google.rpc.Status with ErrorInfo{reason, domain: "lastmile", metadata: {performed, …}}. */
 export function wireStatus(failure: Failure): WireStatus {
+  // Whether a token was asked would tell what was wrong with a ciphertext: that is for the entry alone.
+  const performed = failure.reason === 'CIPHERTEXT_REJECTED' ? 'unknown' : failure.performed;
   const value = errorInfo.encode({
     reason: failure.reason,
     domain: 'lastmile',
-    metadata: { ...failure.metadata, performed: failure.performed },
+    metadata: { ...failure.metadata, performed },
   });
   return {
     code: CODES[failure.reason],
