@@ -1,0 +1,169 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { appendFileSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type LastmileClient, LastmileError, type Signed } from '../../../broker/client/client.ts';
+import type { OperatorClient } from '../../../broker/client/operator-client.ts';
+import { type RunningInstance, startInstance } from '../../fakes/instance.ts';
+import {
+  entries,
+  operator,
+  refusal,
+  status,
+  tokenOf,
+  untilStatus,
+  workload,
+} from '../../fakes/instance-clients.ts';
+import {
+  edit,
+  findings,
+  isRunning,
+  KEY,
+  Load,
+  processOf,
+  publicKeyOf,
+  verifyAudit,
+  wholeLog,
+} from './harness.ts';
+
+/**
+ * SoftHSM2 takes a lock on its files for each use of a key. Whoever else holds it makes the module hang, as an HSM
+ * does whose network is gone: the calls return when the lock is released, and not before.
+ */
+class HeldToken {
+  readonly #process: ChildProcess;
+
+  private constructor(process: ChildProcess) {
+    this.#process = process;
+  }
+
+  static async hold(directory: string, token: string): Promise<HeldToken> {
+    const root = join(directory, 'tokens', token, 'objects');
+    const files = readdirSync(root, { recursive: true, encoding: 'utf8' })
+      .filter((name) => /(generation|\.object)$/.test(name))
+      .map((name) => join(root, name));
+    if (files.length === 0) throw new Error(`no files of a token in ${root}`);
+    const program = `
+import fcntl, sys
+held = [open(name, "r+") for name in sys.argv[1:]]
+for file in held: fcntl.lockf(file, fcntl.LOCK_EX)
+print("held", flush=True)
+sys.stdin.read()`;
+    const child = spawn('python3', ['-c', program, ...files], { stdio: ['pipe', 'pipe', 'inherit'] });
+    await once(child.stdout, 'data');
+    return new HeldToken(child);
+  }
+
+  get isHeld(): boolean {
+    return this.#process.exitCode === null && this.#process.signalCode === null;
+  }
+
+  async release(): Promise<void> {
+    if (!this.isHeld) return;
+    const gone = once(this.#process, 'exit');
+    this.#process.stdin?.end();
+    await gone;
+  }
+}
+
+const message = Buffer.from('signed in time or not at all');
+const request = { key: KEY, algorithm: 'ES256', message };
+
+let instance: RunningInstance;
+let client: LastmileClient;
+let asOperator: OperatorClient;
+let held: HeldToken | undefined;
+
+beforeAll(async () => {
+  instance = await startInstance({
+    prepare: async (directory) => {
+      edit(join(directory, 'lastmile.yaml'), /sessions: 4\n/g, 'sessions: 4\n    hang_limit: 6s\n');
+      appendFileSync(join(directory, 'lastmile.yaml'), 'limits:\n  max_deadline: 2s\n');
+    },
+  });
+  client = await workload(instance, 'payments', { maxAttempts: 1 });
+  asOperator = await operator(instance);
+});
+
+afterAll(async () => {
+  await held?.release();
+  client?.close();
+  asOperator?.close();
+  await instance?.stop();
+});
+
+async function outcome(call: Promise<Signed>): Promise<'signed' | LastmileError> {
+  try {
+    await call;
+    return 'signed';
+  } catch (error) {
+    if (error instanceof LastmileError) return error;
+    throw error;
+  }
+}
+
+describe('a token that hangs', () => {
+  it('costs its callers their deadline and no more, is replaced, and comes back', async () => {
+    const publicKey = await publicKeyOf(client);
+    const before = await status(asOperator);
+    const worker = await processOf(asOperator, 'token worker a');
+    held = await HeldToken.hold(instance.directory, 'a');
+
+    // Side by side, so that both tokens get some: those at the hung one end by their deadline, the others are signed.
+    // The second half would wait for a minute: it is the broker whose longest deadline ends them.
+    const outcomes = await Promise.all(
+      [1000, 60_000].flatMap((deadlineMs) =>
+        Array.from({ length: 6 }, () => outcome(client.sign(request, { deadlineMs }))),
+      ),
+    );
+    expect(held.isHeld).toBe(true);
+    const late = outcomes.filter((one) => one !== 'signed');
+    expect(outcomes.length - late.length).toBeGreaterThan(0);
+    expect(outcomes.slice(6)).not.toEqual(Array.from({ length: 6 }, () => 'signed'));
+    for (const { code, reason, performed } of late) {
+      expect({ code, reason, performed }).toEqual({
+        code: 'DEADLINE_EXCEEDED',
+        reason: 'DEADLINE_EXCEEDED',
+        performed: 'unknown',
+      });
+    }
+
+    // The hang limit ends the worker; the status says why. Its successor cannot log in while the token hangs.
+    const during = await untilStatus(asOperator, (now) => tokenOf(now, 'a').state !== 'ready');
+    expect(tokenOf(during, 'a').advice).not.toBe('');
+    expect(tokenOf(during, 'b').state).toBe('ready');
+    const load = new Load(client, 'beside a hung token');
+    await load.more(300);
+    await load.stop();
+    expect(load.reasons()).toEqual({});
+    expect(held.isHeld).toBe(true);
+    expect(isRunning(worker.pid)).toBe(false);
+
+    // Late or not, each attempt is on record.
+    const log = await wholeLog(asOperator);
+    expect(findings(load.held, publicKey, log)).toEqual([]);
+    // Of the first half the caller left when its own time was up, and the broker may have heard of that first.
+    const serial = tokenOf(before, 'a').serial;
+    const hung = [...log.values()].filter(({ attempts }) =>
+      attempts?.some(({ token, outcome: how }) => token === serial && how === 'failed'),
+    );
+    expect(hung).toHaveLength(late.length);
+    for (const entry of hung) {
+      expect(entry).toMatchObject({ decision: 'allow', performed: 'unknown' });
+      expect(entry.output).toBeUndefined();
+      expect(['DEADLINE_EXCEEDED', 'CANCELLED']).toContain(entry.reason);
+    }
+    expect(hung.map(({ reason }) => reason)).toContain('DEADLINE_EXCEEDED');
+
+    await held.release();
+    await untilStatus(asOperator, (now) => tokenOf(now, 'a').keys.includes(`${KEY}#1`), 40_000);
+    await client.sign(request);
+    await client.sign(request);
+    const newest = await entries(asOperator, { kind: 'key-use', limit: 2 });
+    expect(new Set(newest.map(({ attempts }) => attempts?.at(-1)?.token))).toEqual(
+      new Set([serial, tokenOf(before, 'b').serial]),
+    );
+    expect(JSON.parse(await verifyAudit(instance))).toMatchObject({ isSound: true });
+  });
+});
