@@ -24,7 +24,7 @@ import { type EncryptionCounter, RecentIvs } from './encryption-counter.ts';
 import { Failure, type Reason } from './failure.ts';
 import type { Freezes } from './freezes.ts';
 import { type KeyCatalog, type KeyVersion, publishKey } from './key-catalog.ts';
-import { RESERVED_PREFIX, type TokenKeys } from './token-keys.ts';
+import { type Binding, RESERVED_PREFIX, type TokenKeys } from './token-keys.ts';
 import type { TokenPool } from './token-pool.ts';
 import type { SignatureAlgorithm, SignatureVerifier } from './verify/signature-verifier.ts';
 
@@ -308,41 +308,46 @@ export class KeyUse {
       length >= 1 && length <= 1024 ? undefined : 'length must be 1 to 1024 bytes',
     );
     const decision = await this.#decide(use);
-    const token = this.#o.keys.tokens.find(
-      (candidate) =>
-        (candidate.state === 'ready' || candidate.state === 'degraded') &&
-        candidate.inFlight < candidate.capacity * 4 &&
-        !this.#o.freezes.isFrozen('token', candidate.name),
-    );
     const output: DigestedContent = { kind: 'random', bytes: length };
-    const common = { ...this.#subject(use), rule: decision.rule, policy: decision.policyHash, output };
-    if (token === undefined) {
-      const failure = new Failure('TOKEN_UNREACHABLE', 'no token can be reached');
-      await this.#append({ ...common, decision: 'allow', reason: failure.reason, performed: 'no' });
-      throw failure;
-    }
-    const started = performance.now();
+    const common = {
+      ...this.#subject(use),
+      decision: 'allow',
+      rule: decision.rule,
+      policy: decision.policyHash,
+      output,
+    } as const;
+    let held: Binding | undefined;
+    let started = performance.now();
     try {
-      const random = await token.random(length, call);
+      const chosen = this.#o.pool.choose(caller.identity.spiffeId.id, undefined, call);
+      held = chosen instanceof Promise ? await chosen : chosen;
+      const stopped = this.#recheck({ ...use, policyHash: decision.policyHash });
+      if (stopped !== undefined) throw stopped;
+      started = performance.now();
+      const random = await held.token.random(length, call);
+      const attempts = [attempt(held.token, 'ok', started)];
       const leafIndex = await this.#append({
         ...common,
-        decision: 'allow',
         performed: 'yes',
-        attempts: [attempt(token, 'ok', started)],
+        attempts,
         latencyMicros: call.elapsedMicros,
       });
       return { random, leafIndex };
     } catch (error) {
-      if (error instanceof Failure) throw error;
       const failure = toFailure(error);
+      if (failure.reason.startsWith('AUDIT_')) throw failure;
       await this.#append({
         ...common,
-        decision: 'allow',
         reason: failure.reason,
         performed: failure.performed,
-        attempts: [attempt(token, 'failed', started, error)],
+        ...(held === undefined || error instanceof Failure
+          ? {}
+          : { attempts: [attempt(held.token, 'failed', started, error)] }),
+        latencyMicros: call.elapsedMicros,
       });
       throw failure;
+    } finally {
+      if (held !== undefined) this.#o.pool.release(held);
     }
   }
 
@@ -506,7 +511,7 @@ export class KeyUse {
   }
 
   /** Freeze, expiry and policy again, just before an operation leaves for the token. */
-  #recheck(permitted: Permitted): Failure | undefined {
+  #recheck(permitted: Use & { readonly policyHash: string }): Failure | undefined {
     const { caller, call } = permitted;
     if (call.aborted) return new Failure('CANCELLED', 'the caller went away');
     if (performance.now() >= call.deadline) return new Failure('DEADLINE_EXCEEDED', 'the deadline passed');
@@ -536,6 +541,7 @@ export class KeyUse {
     let except: TokenAdapter | undefined;
     for (;;) {
       let token: TokenAdapter | undefined;
+      let held: Binding | undefined;
       let started = performance.now();
       try {
         const chosen = this.#o.pool.choose(
@@ -545,15 +551,14 @@ export class KeyUse {
           except,
         );
         const binding = chosen instanceof Promise ? await chosen : chosen;
+        held = binding;
         const stopped = this.#recheck(permitted);
-        if (stopped !== undefined) {
-          this.#o.pool.pump();
-          throw stopped;
-        }
+        if (stopped !== undefined) throw stopped;
         token = binding.token;
         started = performance.now();
         const value = await run(token, binding.object, permitted.call);
-        this.#o.pool.pump();
+        held = undefined;
+        this.#o.pool.release(binding);
         if (isRight === undefined || (await isRight(value, token))) {
           attempts.push(attempt(token, 'ok', started));
           return { value, attempts };
@@ -561,7 +566,7 @@ export class KeyUse {
         attempts.push(attempt(token, 'mismatch', started));
         if (attempts.length > 1) throw new Failure('INTERNAL', 'internal error', { performed: 'yes' });
       } catch (error) {
-        this.#o.pool.pump();
+        if (held !== undefined) this.#o.pool.release(held);
         if (token === undefined || error instanceof Failure) {
           throw await this.#failed(permitted, input, attempts, withHistory(toFailure(error), attempts));
         }

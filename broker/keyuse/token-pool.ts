@@ -1,42 +1,52 @@
 import type { TokenAdapter } from '../../hsm-adapters/adapter.ts';
 import type { Call } from './call.ts';
+import { FairQueue } from './fair-queue.ts';
 import { Failure } from './failure.ts';
 import type { Freezes } from './freezes.ts';
 import type { KeyVersion } from './key-catalog.ts';
 import type { Binding, TokenKeys } from './token-keys.ts';
 
 interface Waiting {
-  readonly version: KeyVersion;
+  readonly version: KeyVersion | undefined;
   readonly call: Call;
   readonly except: TokenAdapter | undefined;
   readonly resolve: (binding: Binding) => void;
   readonly reject: (failure: Failure) => void;
+  isOver: boolean;
 }
 
 /** Work that one workload may have waiting, and all of them together. */
 const MAX_WAITING_PER_WORKLOAD = 2048;
 const MAX_WAITING = 16_384;
-/** Operations handed to a worker for each of its sessions: enough to hide the way there and back. */
-const PIPELINING = 4;
+/**
+ * Operations handed to a worker for each of its sessions: enough to hide the way there and back. The adapter has
+ * room for some more, so that the broker's own (proofs, checkpoints) never meet a full queue.
+ */
+export const PIPELINING = 4;
 const SWEEP_MS = 25;
 
 /**
- * Chooses a token for each operation, by health and load, and holds back what the tokens have no room for. Each
- * workload has its own queue and they take turns: one that floods waits behind itself.
+ * Chooses a token for each operation, by health and load, and holds back what the tokens have no room for. Workloads
+ * share what there is in proportion to their weights: one that floods waits behind itself.
  *
- * Invariants: an operation leaves this queue once; what has expired or was cancelled never reaches a token.
+ * Invariants: what `choose` gave holds its place until `release`; an operation leaves this queue once; what has
+ * expired or was cancelled never reaches a token.
  */
 export class TokenPool {
   readonly #keys: TokenKeys;
   readonly #freezes: Freezes;
-  readonly #queues = new Map<string, Waiting[]>();
+  readonly #weightOf: (subject: string) => number;
+  /** By the tokens that hold the key: work for a token that is stuck does not stand before work for another. */
+  readonly #queues = new Map<string, FairQueue<Waiting>>();
+  readonly #taken = new Map<TokenAdapter, number>();
   #waiting = 0;
   #sweep: NodeJS.Timeout | undefined;
   #turn = 0;
 
-  constructor(keys: TokenKeys, freezes: Freezes) {
+  constructor(keys: TokenKeys, freezes: Freezes, weightOf: (subject: string) => number = () => 1) {
     this.#keys = keys;
     this.#freezes = freezes;
+    this.#weightOf = weightOf;
   }
 
   get waiting(): number {
@@ -44,87 +54,128 @@ export class TokenPool {
   }
 
   /**
-   * A binding to use at once, or a promise of one. `except` is avoided while there is another.
+   * A binding to use at once, or a promise of one; its place is given back with `release`. `except` is avoided while
+   * there is another. Without a version, any token will do (`object` means nothing then).
    *
    * @throws Failure when no token of the key can serve
    */
   choose(
     subject: string,
-    version: KeyVersion,
+    version: KeyVersion | undefined,
     call: Call,
     except?: TokenAdapter,
   ): Binding | Promise<Binding> {
     const candidates = this.#candidates(version, except);
-    if (this.#waiting === 0) {
+    const placement = placementOf(version);
+    let queue = this.#queues.get(placement);
+    if (queue === undefined || queue.size === 0) {
       const free = this.#free(candidates);
-      if (free !== undefined) return free;
-    }
-    let queue = this.#queues.get(subject);
-    if (this.#waiting >= MAX_WAITING || (queue !== undefined && queue.length >= MAX_WAITING_PER_WORKLOAD)) {
-      throw new Failure('BUSY', 'too much work is waiting for the token: slow down and try again');
+      if (free !== undefined) return this.#take(free);
     }
     if (queue === undefined) {
-      queue = [];
-      this.#queues.set(subject, queue);
+      queue = new FairQueue(this.#weightOf);
+      this.#queues.set(placement, queue);
+    }
+    if (this.#waiting >= MAX_WAITING || queue.lengthOf(subject) >= MAX_WAITING_PER_WORKLOAD) {
+      throw new Failure('BUSY', 'too much work is waiting for the token: slow down and try again');
     }
     const waiters = queue;
     this.#waiting++;
-    this.#sweep ??= setInterval(() => this.pump(), SWEEP_MS);
-    return new Promise((resolve, reject) => waiters.push({ version, call, except, resolve, reject }));
+    this.#sweep ??= setInterval(() => this.#sweepAll(), SWEEP_MS);
+    return new Promise((resolve, reject) =>
+      waiters.push(subject, { version, call, except, resolve, reject, isOver: false }),
+    );
   }
 
-  /** To be called whenever a token may have room again, or its state has changed. */
+  /** The operation that `binding` was given for is over, or was not started. */
+  release(binding: Binding): void {
+    this.#taken.set(binding.token, (this.#taken.get(binding.token) ?? 1) - 1);
+    this.pump();
+  }
+
+  /** To be called whenever a token's state has changed. */
   pump(): void {
     if (this.#waiting === 0) return;
-    let progress = true;
-    while (progress) {
+    for (let progress = true; progress; ) {
       progress = false;
-      for (const [subject, queue] of this.#queues) {
-        if (this.#serveOne(queue)) progress = true;
-        if (queue.length === 0) this.#queues.delete(subject);
+      for (const queue of this.#queues.values()) {
+        if (queue.size > 0 && queue.take((waiting) => this.#serve(waiting))) progress = true;
       }
     }
-    if (this.#waiting === 0 && this.#sweep !== undefined) {
-      clearInterval(this.#sweep);
-      this.#sweep = undefined;
-    }
+    this.#tidy();
   }
 
-  #serveOne(queue: Waiting[]): boolean {
-    const now = performance.now();
-    for (let i = 0; i < queue.length; i++) {
-      const waiting = queue[i]!;
-      let binding: Binding | undefined;
-      let failure: Failure | undefined;
-      if (waiting.call.aborted) failure = new Failure('CANCELLED', 'the caller went away');
-      else if (waiting.call.deadline <= now)
-        failure = new Failure('DEADLINE_EXCEEDED', 'the deadline passed while waiting for a token');
-      else {
-        try {
-          binding = this.#free(this.#candidates(waiting.version, waiting.except));
-        } catch (error) {
-          failure =
-            error instanceof Failure ? error : new Failure('INTERNAL', 'internal error', { cause: error });
-        }
-      }
-      if (binding === undefined && failure === undefined) continue;
-      queue.splice(i, 1);
+  /** Whether `waiting` is done with: given a token, or told why not. */
+  #serve(waiting: Waiting): boolean {
+    if (this.#isOver(waiting)) {
       this.#waiting--;
-      if (binding === undefined) waiting.reject(failure!);
-      else waiting.resolve(binding);
       return true;
     }
-    return false;
+    let binding: Binding | undefined;
+    try {
+      binding = this.#free(this.#candidates(waiting.version, waiting.except));
+    } catch (error) {
+      waiting.reject(
+        error instanceof Failure ? error : new Failure('INTERNAL', 'internal error', { cause: error }),
+      );
+      this.#waiting--;
+      return true;
+    }
+    if (binding === undefined) return false;
+    this.#waiting--;
+    waiting.resolve(this.#take(binding));
+    return true;
   }
 
-  #candidates(version: KeyVersion, except: TokenAdapter | undefined): readonly Binding[] {
-    const all = this.#keys.bindings(version.id);
-    const usable = all.filter(
-      ({ token }) => isServing(token) && !this.#freezes.isFrozen('token', token.name),
-    );
+  #isOver(waiting: Waiting): boolean {
+    const { call } = waiting;
+    if (waiting.isOver) return true;
+    if (call.aborted) waiting.reject(new Failure('CANCELLED', 'the caller went away'));
+    else if (call.deadline <= performance.now())
+      waiting.reject(new Failure('DEADLINE_EXCEEDED', 'the deadline passed while waiting for a token'));
+    else return false;
+    waiting.isOver = true;
+    return true;
+  }
+
+  #sweepAll(): void {
+    for (const queue of this.#queues.values()) {
+      const before = queue.size;
+      queue.sweep((waiting) => this.#isOver(waiting));
+      this.#waiting -= before - queue.size;
+    }
+    this.pump();
+    this.#tidy();
+  }
+
+  #tidy(): void {
+    if (this.#waiting > 0) return;
+    this.#queues.clear();
+    clearInterval(this.#sweep);
+    this.#sweep = undefined;
+  }
+
+  #take(binding: Binding): Binding {
+    this.#taken.set(binding.token, (this.#taken.get(binding.token) ?? 0) + 1);
+    return binding;
+  }
+
+  #candidates(version: KeyVersion | undefined, except: TokenAdapter | undefined): readonly Binding[] {
+    const all = version === undefined ? this.#anyToken() : this.#keys.bindings(version.id);
+    const usable = all.every((binding) => this.#isUsable(binding))
+      ? all
+      : all.filter((binding) => this.#isUsable(binding));
     if (usable.length === 0) throw this.#nothingServes(version);
     if (except !== undefined && usable.length > 1) return usable.filter(({ token }) => token !== except);
     return usable;
+  }
+
+  #anyToken(): readonly Binding[] {
+    return this.#keys.tokens.map((token) => ({ token, object: 0 }));
+  }
+
+  #isUsable({ token }: Binding): boolean {
+    return isServing(token) && !this.#freezes.isFrozen('token', token.name);
   }
 
   #free(candidates: readonly Binding[]): Binding | undefined {
@@ -134,8 +185,9 @@ export class TokenPool {
     for (let i = 0; i < candidates.length; i++) {
       const candidate = candidates[(first + i) % candidates.length]!;
       const { token } = candidate;
-      const load = token.inFlight / token.capacity + (token.state === 'degraded' ? 0.5 : 0);
-      if (token.inFlight < token.capacity * PIPELINING && load < bestLoad) {
+      const taken = this.#taken.get(token) ?? 0;
+      const load = taken / token.capacity + (token.state === 'degraded' ? 0.5 : 0);
+      if (taken < token.capacity * PIPELINING && load < bestLoad) {
         best = candidate;
         bestLoad = load;
       }
@@ -143,7 +195,8 @@ export class TokenPool {
     return best;
   }
 
-  #nothingServes(version: KeyVersion): Failure {
+  #nothingServes(version: KeyVersion | undefined): Failure {
+    if (version === undefined) return new Failure('TOKEN_UNREACHABLE', 'no token can be reached');
     const holders = version.objects.map((object) => this.#keys.tokenOf(object.tokenSerial));
     if (
       holders.some(
@@ -162,4 +215,19 @@ export class TokenPool {
 
 function isServing(token: TokenAdapter): boolean {
   return token.state === 'ready' || token.state === 'degraded';
+}
+
+const PLACEMENTS = new WeakMap<KeyVersion, string>();
+
+function placementOf(version: KeyVersion | undefined): string {
+  if (version === undefined) return '';
+  let placement = PLACEMENTS.get(version);
+  if (placement === undefined) {
+    placement = version.objects
+      .map((object) => object.tokenSerial)
+      .toSorted()
+      .join(' ');
+    PLACEMENTS.set(version, placement);
+  }
+  return placement;
 }

@@ -32,7 +32,7 @@ import { KeyAdministration } from '../keyuse/key-administration.ts';
 import { KeyCatalog } from '../keyuse/key-catalog.ts';
 import { KeyUse } from '../keyuse/key-use.ts';
 import { TokenKeys } from '../keyuse/token-keys.ts';
-import { TokenPool } from '../keyuse/token-pool.ts';
+import { PIPELINING, TokenPool } from '../keyuse/token-pool.ts';
 import { SignatureVerifier } from '../keyuse/verify/signature-verifier.ts';
 import { SqliteLoginLedger } from '../state/login-ledger.ts';
 import { StateStore } from '../state/state-store.ts';
@@ -107,6 +107,7 @@ export async function openCore(config: LastmileConfig, log: Log): Promise<Core> 
       config: token,
       ledger,
       user: workerUsers[i],
+      pipelining: PIPELINING + 2,
       log: (line) => log('warn', line, { token: token.name }),
     }),
   );
