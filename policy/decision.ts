@@ -2,6 +2,9 @@
 export const OPERATIONS = [
   'sign',
   'verify',
+  'sign-jwt',
+  'sign-certificate',
+  'sign-dsse',
   'encrypt',
   'decrypt',
   'mac',
@@ -10,6 +13,10 @@ export const OPERATIONS = [
   'random',
 ] as const;
 export type Operation = (typeof OPERATIONS)[number];
+
+/** The broker builds what is signed, and rules look at what it says. */
+export const TYPED_OPERATIONS = ['sign-jwt', 'sign-certificate', 'sign-dsse'] as const satisfies Operation[];
+export type TypedOperation = (typeof TYPED_OPERATIONS)[number];
 
 /** Everything a decision about a key use may look at. Plain data; nothing is fetched. */
 export interface KeyUseQuestion {

@@ -14,8 +14,6 @@ export const NOT_YET_IN_POLICY: ReadonlySet<string> = new Set([
   'guards',
   'proof',
   'raw',
-  'sign-jwt',
-  'sign-certificate',
   'sign-ssh-certificate',
   'Approvals.*',
 ]);

@@ -37,6 +37,9 @@ const ENCRYPTIONS = POLICY_ALGORITHMS.slice(13);
 export const OPERATION_ALGORITHMS: { readonly [operation in Operation]: readonly PolicyAlgorithm[] } = {
   sign: SIGNATURES,
   verify: SIGNATURES,
+  'sign-jwt': SIGNATURES,
+  'sign-certificate': SIGNATURES,
+  'sign-dsse': SIGNATURES,
   encrypt: ENCRYPTIONS,
   decrypt: ENCRYPTIONS,
   mac: MACS,

@@ -831,7 +831,7 @@ export class KeyUse {
 }
 
 const OPERATIONS_OF: Readonly<Record<KeyVersion['purpose'], readonly Operation[]>> = {
-  sign: ['sign', 'verify'],
+  sign: ['sign', 'verify', 'sign-jwt', 'sign-certificate', 'sign-dsse'],
   encrypt: ['encrypt', 'decrypt', 'generate-data-key'],
   mac: ['mac', 'verify-mac'],
 };
