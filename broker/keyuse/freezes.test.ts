@@ -1,0 +1,59 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { StateStore } from '../state/state-store.ts';
+import { FREEZE_KINDS, Freezes } from './freezes.ts';
+
+const row = (kind: string, subject: string) => ({
+  kind,
+  subject,
+  reason: 'drill',
+  by: 'alice',
+  since: 'now',
+});
+
+describe('Freezes', () => {
+  let store: StateStore;
+  beforeEach(() => {
+    store = new StateStore(':memory:');
+  });
+  afterEach(() => store.close());
+
+  it.each(FREEZE_KINDS)('holds a frozen %s from the next question on, alone of its kind', (kind) => {
+    const freezes = new Freezes(store);
+    expect(freezes.isFrozen(kind, 'x')).toBe(false);
+    freezes.put(row(kind, 'x'));
+    for (const asked of FREEZE_KINDS) expect(freezes.isFrozen(asked, 'x')).toBe(asked === kind);
+    expect(freezes.isFrozen(kind, 'y')).toBe(false);
+  });
+
+  it('holds after a restart, and so does what was lifted', () => {
+    const before = new Freezes(store);
+    before.put(row('key', 'a'));
+    before.put(row('key', 'b'));
+    expect(before.lift('key', 'b')).toBe(true);
+    const after = new Freezes(store);
+    expect([after.isFrozen('key', 'a'), after.isFrozen('key', 'b')]).toEqual([true, false]);
+    expect(after.list()).toEqual([row('key', 'a')]);
+  });
+
+  it('says that nothing was frozen when there was nothing to lift', () => {
+    const freezes = new Freezes(store);
+    expect(freezes.lift('key', 'a')).toBe(false);
+  });
+
+  it('does not hold in memory what could not be made durable', () => {
+    const freezes = new Freezes(store);
+    store.close();
+    expect(() => freezes.put(row('key', 'a'))).toThrow();
+    expect(freezes.list()).toEqual([]);
+    store = new StateStore(':memory:');
+  });
+
+  it('stays frozen when the lifting could not be made durable', () => {
+    const freezes = new Freezes(store);
+    freezes.put(row('key', 'a'));
+    store.close();
+    expect(() => freezes.lift('key', 'a')).toThrow();
+    expect(freezes.isFrozen('key', 'a')).toBe(true);
+    store = new StateStore(':memory:');
+  });
+});
