@@ -1,11 +1,13 @@
+import { X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { appendFile } from 'node:fs/promises';
+import { appendFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { type Client, credentials, makeGenericClientConstructor, type ServiceError } from '@grpc/grpc-js';
 import { connect, type LastmileClient, LastmileError } from '../../broker/client/client.ts';
 import { connectOperator, type OperatorClient } from '../../broker/client/operator-client.ts';
 import type { ConnectOptions } from '../../broker/client/transport.ts';
+import { issueX509Svid, type PemPair, type SvidRequest } from '../../broker/init/pki.ts';
 import { codec } from '../../broker/proto/codec.ts';
 import type { ErrorInfo__Output } from '../../broker/proto/gen/google/rpc/ErrorInfo.ts';
 import type { Status__Output } from '../../broker/proto/gen/google/rpc/Status.ts';
@@ -73,6 +75,27 @@ export function allowPayments(directory: string, id: string, keys: string): Prom
     operations: [sign, verify, encrypt, decrypt, mac, verify-mac, generate-data-key]
 `,
   );
+}
+
+/** SHA-256 of the certificate of `pki/<name>.crt`, as credentials are named in entries and freezes. */
+export function fingerprint({ directory }: At, name: string): string {
+  const { fingerprint256 } = new X509Certificate(readFileSync(join(directory, 'pki', `${name}.crt`)));
+  return fingerprint256.replaceAll(':', '').toLowerCase();
+}
+
+/** Writes `pki/<name>.crt` and `.key`: another X509-SVID of the instance's own authority, or of `ca`. */
+export async function issueSvid(
+  { directory }: At,
+  name: string,
+  request: SvidRequest,
+  { ca, now = Date.now() }: { ca?: PemPair; now?: number } = {},
+): Promise<PemPair> {
+  const file = (path: string): string => readFileSync(join(directory, 'pki', path), 'utf8');
+  const issuer = ca ?? { certificatePem: file('ca.crt'), keyPem: file('ca.key') };
+  const issued = await issueX509Svid(issuer, request, now);
+  await writeFile(join(directory, 'pki', `${name}.crt`), issued.certificatePem, { mode: 0o600 });
+  await writeFile(join(directory, 'pki', `${name}.key`), issued.keyPem, { mode: 0o600 });
+  return issued;
 }
 
 /** The error of a call that must not succeed. */
