@@ -114,11 +114,16 @@ const asIs = (bytes: Buffer): Buffer => bytes;
 const RawClient = makeGenericClientConstructor({}, 'Raw');
 
 /** Stock gRPC that sends bytes as they are, and checks the broker by the DNS name that only it has. */
-export function rawClient(at: At, name: ProfileName, listener: Listener, dnsName?: string): Client {
+export function rawClient(
+  at: At,
+  name: ProfileName,
+  listener: Listener,
+  { dnsName, target }: { dnsName?: string; target?: string } = {},
+): Client {
   const profile = readProfile(at, name);
   const file = (path: string): Buffer => readFileSync(join(at.directory, path));
   return new RawClient(
-    profile[listener],
+    target ?? profile[listener],
     credentials.createSsl(file(profile.trustBundle), file(profile.key), file(profile.certificate)),
     {
       'grpc.ssl_target_name_override': dnsName ?? profile.brokerDnsName,
