@@ -16,6 +16,7 @@ import {
   type DigestedContent,
   type EntryDraft,
 } from '../audit/entry.ts';
+import type { TypedOperation, TypedRequest } from '../typed/typed-request.ts';
 import { isWorthAnotherAttempt, toFailure } from './adapter-failure.ts';
 import { ecdsaFromDer, ecdsaToDer, FACTS, normaliseEcdsa, parseAlgorithm, sha256Text } from './algorithms.ts';
 import type { Call, Caller } from './call.ts';
@@ -124,6 +125,73 @@ export class KeyUse {
       version: permitted.version.version,
       leafIndex,
     };
+  }
+
+  /** What is signed is built here, for the key that signs it; the digest of what was built is on record. */
+  async signTyped(
+    caller: Caller,
+    call: Call,
+    request: TypedRequest,
+  ): Promise<Done & { readonly result: Uint8Array }> {
+    const use: Use = {
+      caller,
+      call,
+      operation: request.operation,
+      key: request.key,
+      algorithm: request.algorithm,
+    };
+    await this.#wellFormed(use, () => undefined);
+    const permitted = await this.#permit(use, request.version, 'sign');
+    const { jose, version } = permitted;
+    const { hash, curve } = FACTS[jose];
+    // Filled when something is built: before that there is nothing to describe.
+    const input: { -readonly [field in keyof DigestedContent]: DigestedContent[field] } = {
+      kind: 'message',
+      bytes: 0,
+    };
+    const performed = await this.#perform(
+      permitted,
+      input,
+      async (token, object, context) => {
+        const { publicKey } = version.objects.find(({ tokenSerial }) => tokenSerial === token.info?.serial)!;
+        const built = await request.build({
+          algorithm: jose,
+          publicKey,
+          kid: publishKey(publicKey, version.algorithms).kid,
+          random: (length) => token.random(length, context),
+        });
+        const { bytes } = built.content;
+        const data = hash === undefined ? bytes : digestNow(hash, bytes, 'buffer');
+        Object.assign(input, describeContent(built.content, hash, data));
+        return { built, signature: await token.sign({ object, algorithm: jose, data }, context) };
+      },
+      ({ built, signature }, token) => this.#verifies(permitted, built.content, signature, token),
+    );
+    const { built, signature } = performed.value;
+    const leafIndex = await this.#conclude(permitted, input, performed.attempts, {
+      kind: 'signature',
+      bytes: signature.length,
+      sha256: sha256Text(curve === undefined ? signature : normaliseEcdsa(signature, curve)),
+    });
+    return { result: built.finish(signature), version: version.version, leafIndex };
+  }
+
+  /**
+   * A typed request of which nothing can be made: on record like any refusal, and explained only to whoever may use
+   * the key that way at all, because what is wrong may lie in a profile.
+   */
+  async refuseTyped(
+    caller: Caller,
+    call: Call,
+    asked: { readonly operation: TypedOperation; readonly key: string; readonly algorithm: string },
+    failure: Failure,
+  ): Promise<Failure> {
+    const use: Use = { caller, call, ...asked };
+    await this.#wellFormed(use, () => undefined);
+    const usable = this.#o.policy().usableOperations(caller.identity.spiffeId.id, asked.key);
+    return usable.includes(asked.operation)
+      ? this.#deny(use, failure.reason, failure.message)
+      : this.#deny(use, 'POLICY_DENIED', DENIED);
   }
 
   /** With the public half, in the broker: the token is not asked and the log only tells of refusals. */

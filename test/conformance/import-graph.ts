@@ -29,6 +29,8 @@ const CONTRACT = ['broker/proto/', 'broker/telemetry/'] as const;
 const ADAPTER = 'hsm-adapters/adapter.ts';
 const FAILURE = 'broker/keyuse/failure.ts';
 const IDENTITY = 'broker/identity/identity.ts';
+/** What key use knows of typed signing: that something is built, and not how. */
+const TYPED_REQUEST = 'broker/typed/typed-request.ts';
 
 /** The longest prefix of a file's path decides. */
 export const RULES: Readonly<Record<string, Rule>> = {
@@ -85,6 +87,7 @@ export const RULES: Readonly<Record<string, Rule>> = {
       'broker/approvals/',
       'broker/state/',
       'policy/',
+      TYPED_REQUEST,
       ADAPTER,
       IDENTITY,
       ...CONTRACT,
