@@ -149,14 +149,12 @@ describe('a ciphertext', () => {
 });
 
 it('two hundred rejected ciphertexts do a token’s health no harm', async () => {
-  const answers: RawAnswer[] = [];
-  for (let wave = 0; wave < 10; wave++) {
-    const changed = Array.from({ length: 20 }, (_, i) =>
-      flipped(HEADER_BYTES + ((wave * 20 + i) % (good.length - HEADER_BYTES))),
-    );
-    answers.push(...(await Promise.all(changed.map((ciphertext) => decrypt(ciphertext)))));
-  }
-  expect(answers).toHaveLength(200);
+  // All at once: many more than the tokens take at a time.
+  const answers = await Promise.all(
+    Array.from({ length: 200 }, (_, i) =>
+      decrypt(flipped(HEADER_BYTES + (i % (good.length - HEADER_BYTES)))),
+    ),
+  );
   expect(new Set(answers.map(({ reason }) => reason))).toEqual(new Set(['CIPHERTEXT_REJECTED']));
   const { tokens, processes } = await status(admin);
   expect(tokens.map(({ name, state, advice }) => ({ name, state, advice }))).toEqual([
