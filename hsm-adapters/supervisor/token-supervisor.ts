@@ -129,6 +129,8 @@ class TokenSupervisor implements TokenAdapter {
   #closing: Promise<void> | undefined;
   /** Headers are written here and copied into the channel's buffer before the next one. */
   readonly #header: Buffer = Buffer.alloc(40);
+  /** Why the last worker died: to be told while its successor starts. */
+  #lastCause: string | undefined;
 
   constructor(options: TokenAdapterOptions) {
     const { config, ledger, user, log } = options;
@@ -196,7 +198,7 @@ class TokenSupervisor implements TokenAdapter {
     if (phase.kind === 'blocked') return phase.advice;
     const failures = this.#worker.consecutiveFailures;
     if (phase.kind === 'down' || phase.kind === 'starting') {
-      const cause = phase.kind === 'down' ? phase.cause : undefined;
+      const cause = phase.kind === 'down' ? phase.cause : this.#lastCause;
       if (failures > 1) {
         return `the token worker died ${failures} times in a row${cause === undefined ? '' : `, the last time: ${cause}`}; look at the module, its configuration and the path to the HSM`;
       }
@@ -586,6 +588,8 @@ class TokenSupervisor implements TokenAdapter {
     // Nothing leaves these two but by `unblock`, which enters `starting`, and `close`.
     if (this.#phase.kind === 'closed') return;
     if (this.#phase.kind === 'draining' && phase.kind !== 'closed') return;
+    if (phase.kind === 'down') this.#lastCause = phase.cause;
+    else if (phase.kind === 'serving' || phase.kind === 'blocked') this.#lastCause = undefined;
     this.#phase = phase;
     for (const listener of [...this.#listeners]) {
       try {
