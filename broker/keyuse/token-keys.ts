@@ -321,6 +321,14 @@ export function differenceFrom(
   if (JSON.stringify(sorted(found.spec)) !== JSON.stringify(sorted(version.spec))) {
     return `it is ${JSON.stringify(found.spec)}, the catalog says ${JSON.stringify(version.spec)}`;
   }
+  // Before the flags: which key it is tells an operator more than how it was made.
+  if (
+    found.publicKey.length > 0 &&
+    object.publicKey.length > 0 &&
+    !equal(found.publicKey, object.publicKey)
+  ) {
+    return 'its public key is not the one of the catalog: it is another key';
+  }
   if (!found.sensitive) return 'CKA_SENSITIVE is false';
   if (found.extractable) return 'CKA_EXTRACTABLE is true: it could be taken out of the token';
   const isImported = version.provenance === 'imported' || version.provenance === 'bound';
@@ -331,13 +339,6 @@ export function differenceFrom(
   const missing = allowed.find((usage) => !found.usages.includes(usage));
   if (missing !== undefined && !(isImported && missing === 'verify')) return `it may not ${missing}`;
   if (found.alwaysAuthenticate) return 'CKA_ALWAYS_AUTHENTICATE is true: it cannot be used unattended';
-  if (
-    found.publicKey.length > 0 &&
-    object.publicKey.length > 0 &&
-    !equal(found.publicKey, object.publicKey)
-  ) {
-    return 'its public key is not the one of the catalog: it is another key';
-  }
   return undefined;
 }
 
