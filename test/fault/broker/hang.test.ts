@@ -6,19 +6,12 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type LastmileClient, LastmileError, type Signed } from '../../../broker/client/client.ts';
 import type { OperatorClient } from '../../../broker/client/operator-client.ts';
 import { type RunningInstance, startInstance } from '../../fakes/instance.ts';
-import {
-  entries,
-  operator,
-  refusal,
-  status,
-  tokenOf,
-  untilStatus,
-  workload,
-} from '../../fakes/instance-clients.ts';
+import { entries, operator, status, tokenOf, untilStatus, workload } from '../../fakes/instance-clients.ts';
 import {
   edit,
   findings,
   isRunning,
+  isServing,
   KEY,
   Load,
   processOf,
@@ -157,7 +150,7 @@ describe('a token that hangs', () => {
     expect(hung.map(({ reason }) => reason)).toContain('DEADLINE_EXCEEDED');
 
     await held.release();
-    await untilStatus(asOperator, (now) => tokenOf(now, 'a').keys.includes(`${KEY}#1`), 40_000);
+    await untilStatus(asOperator, (now) => isServing(now, 'a'), 40_000);
     await client.sign(request);
     await client.sign(request);
     const newest = await entries(asOperator, { kind: 'key-use', limit: 2 });

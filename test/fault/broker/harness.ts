@@ -4,7 +4,16 @@ import { join } from 'node:path';
 import { type LastmileClient, LastmileError } from '../../../broker/client/client.ts';
 import type { OperatorClient } from '../../../broker/client/operator-client.ts';
 import { type RunningInstance, runLastmile } from '../../fakes/instance.ts';
-import { type At, type Entry, entries, PAYMENTS, status } from '../../fakes/instance-clients.ts';
+import {
+  type At,
+  type Entry,
+  entries,
+  PAYMENTS,
+  type Status,
+  status,
+  tokenOf,
+  untilStatus,
+} from '../../fakes/instance-clients.ts';
 
 /** What the fault tests of the whole broker share: a load that keeps what it was given, and eyes on processes. */
 
@@ -212,10 +221,29 @@ export async function until(
   }
 }
 
+/** Logged in, and the key proven there: keys that were proven before the last login do not count. */
+export function isServing(now: Status, token: string): boolean {
+  const { state, keys } = tokenOf(now, token);
+  return (state === 'ready' || state === 'degraded') && keys.includes(`${KEY}#1`);
+}
+
 export async function processOf(client: OperatorClient, role: string) {
   const found = (await status(client)).processes.find((candidate) => candidate.role === role);
   if (found === undefined) throw new Error(`no process ${role}`);
   return found;
+}
+
+/** SIGKILL, then until its successor has logged in or must not. */
+export async function killTokenWorker(client: OperatorClient, token: string): Promise<void> {
+  const role = `token worker ${token}`;
+  const before = await processOf(client, role);
+  process.kill(before.pid, 'SIGKILL');
+  await untilStatus(client, ({ processes }) =>
+    processes.some(
+      (now) =>
+        now.role === role && now.pid !== before.pid && (now.state === 'ready' || now.state === 'blocked'),
+    ),
+  );
 }
 
 /** Edits a text file; the pattern must be in it. */

@@ -8,7 +8,7 @@ import {
   descendants,
   findings,
   isRunning,
-  KEY,
+  isServing,
   keepPorts,
   Load,
   processOf,
@@ -87,9 +87,18 @@ describe('SIGKILL under load', () => {
       // No more than one token takes at once: nothing has to wait when the other one is gone.
       const load = new Load(client, `worker ${name}`, 12);
       await killUnderLoad(`token worker ${name}`, load, 'ready');
+      const { serial } = tokenOf(await untilStatus(asOperator, (now) => isServing(now, name)), name);
+      const served = load.held.length;
+      await load.more(100);
       await load.stop();
       expect(load.reasons()).toEqual({});
       await expectSoundLog(load);
+      // The replacement has proven its keys, and takes its share again.
+      const log = await wholeLog(asOperator);
+      const later = load.held
+        .slice(served)
+        .map(({ leafIndex }) => log.get(leafIndex)?.attempts?.at(-1)?.token);
+      expect(later).toContain(serial);
     },
   );
 
