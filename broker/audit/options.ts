@@ -11,6 +11,11 @@ export interface AuditLogOptions {
   readonly indexPath: string;
   /** May come later: see `setSigner`. */
   readonly signer?: CheckpointSigner | undefined;
+  /**
+   * Every key that may have signed the checkpoint that is found, earlier ones of the log too; the signer's when left
+   * out. A checkpoint that none of them signed is not this log's: without any, none is believed.
+   */
+  readonly verifierKeys?: readonly string[] | undefined;
   readonly clock?: Clock | undefined;
   /** What an operator should know; the log itself goes on. */
   readonly onWarning?: ((message: string, error: unknown) => void) | undefined;

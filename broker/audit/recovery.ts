@@ -12,7 +12,7 @@ import {
 import { readSegment, SEGMENTS, segmentGeneration } from './segment.ts';
 import { readIfPresent, type Storage } from './storage.ts';
 import { parseTreeHead, type TreeHead } from './tlog/checkpoint.ts';
-import { encodeBase64, equalHashes, HASH_BYTES, leafHash, TlogError } from './tlog/hash.ts';
+import { equalHashes, HASH_BYTES, leafHash, TlogError } from './tlog/hash.ts';
 import { parseNote, parseVerifierKey, verifyNote } from './tlog/note.ts';
 import { treeRoot } from './tlog/proof.ts';
 import { nodesFromTiles, splitBundle, TILE_WIDTH, tilePath, tileWidth } from './tlog/tile.ts';
@@ -34,8 +34,8 @@ export interface Recovered {
 export interface RecoveryOptions {
   readonly storage: Storage;
   readonly origin: string;
-  /** With it the signature of the last checkpoint is checked too. */
-  readonly verifierKey: string | undefined;
+  /** One of them must have signed the last checkpoint. */
+  readonly verifierKeys: readonly string[];
 }
 
 /**
@@ -43,9 +43,9 @@ export interface RecoveryOptions {
  *
  * @throws TlogError when entries that were acknowledged are missing or changed (`AUDIT_INCONSISTENT`)
  */
-export async function recover({ storage, origin, verifierKey }: RecoveryOptions): Promise<Recovered> {
+export async function recover({ storage, origin, verifierKeys }: RecoveryOptions): Promise<Recovered> {
   for (const name of await storage.list(INCOMING)) await storage.remove(`${INCOMING}/${name}`);
-  const checkpoint = await readCheckpoint(storage, origin, verifierKey);
+  const checkpoint = await readCheckpoint(storage, origin, verifierKeys);
   const headFile = await readIfPresent(storage, TREE_HEAD);
   // A checkpoint is signed only once its tree head is on disk: when that is gone, the checkpoint says as much.
   const head = headFile === undefined ? checkpoint?.head : parseTreeHead(Buffer.from(headFile).toString());
@@ -81,19 +81,23 @@ export async function recover({ storage, origin, verifierKey }: RecoveryOptions)
 async function readCheckpoint(
   storage: Storage,
   origin: string,
-  verifierKey: string | undefined,
+  verifierKeys: readonly string[],
 ): Promise<(Pick<SignedCheckpoint, 'note'> & { readonly head: TreeHead }) | undefined> {
   const bytes = await readIfPresent(storage, CHECKPOINT);
   if (bytes === undefined) return undefined;
   const text = Buffer.from(bytes).toString();
   const note = parseNote(text);
-  const key = verifierKey === undefined ? undefined : parseVerifierKey(verifierKey);
-  // A key that signed none of it is a new one: the tree below is checked all the same.
-  const isKnown =
-    key !== undefined && note.signatures.some((signature) => equalHashes(signature.noteKeyId, key.noteKeyId));
-  if (isKnown) verifyNote(note, [key]);
   const head = parseTreeHead(note.text);
   if (head.origin !== origin) throw new TlogError(`the checkpoint in this directory is of ${head.origin}`);
+  // A stranger's signature is none: the history below would be signed again, by the log's own key.
+  try {
+    verifyNote(note, verifierKeys.map(parseVerifierKey));
+  } catch (cause) {
+    if (!(cause instanceof TlogError)) throw cause;
+    throw new TlogError(`the last checkpoint is not signed by a key of this log: ${cause.message}`, {
+      cause,
+    });
+  }
   return { note: text, head };
 }
 
@@ -220,7 +224,7 @@ function rowAt(leaf: number, bytes: Uint8Array): EntryRow {
 /**
  * Brings the index up to what is published, and returns every subject's head as of the last recovered entry.
  *
- * @throws TlogError when the index knows of entries that the log has not: they were acknowledged
+ * @throws TlogError when the index knows of entries that the log has not, or has otherwise: they were acknowledged
  */
 export async function catchUp(
   index: LogIndex,
@@ -230,7 +234,11 @@ export async function catchUp(
   const { edge } = published;
   const end = batches.reduce((sum, { rows }) => sum + rows.length, edge.size);
   if (index.size > end) throw new TlogError(`the log has ${end} entries, its index ${index.size}`);
-  if (index.size > edge.size || !(await isIndexOf(index, edge, storage))) index.clear();
+  const logged = index.size === 0 ? undefined : await leafHashAt(index.size - 1, { edge, batches, storage });
+  // An index that was deleted is built again. One that knows another entry has seen what was logged there before.
+  if (logged !== undefined && logged !== index.lastHash)
+    throw new TlogError(`entry ${index.size - 1} is not the one that its index knows`);
+  if (index.size > edge.size) index.clear();
   while (index.size < edge.size) {
     const bundle = Math.floor(index.size / TILE_WIDTH);
     const bytes = await readTileOf(storage, edge.size, 'entries', bundle);
@@ -246,15 +254,21 @@ export async function catchUp(
   return heads;
 }
 
-/** Whether its last entry is the log's entry at that place. */
-async function isIndexOf(index: LogIndex, edge: TreeEdge, storage: Storage): Promise<boolean> {
-  if (index.size === 0) return true;
-  const last = index.size - 1;
-  const tileIndex = Math.floor(last / TILE_WIDTH);
+/** Leaf hash of an entry, base64url, wherever it is by now: in a tile, or in a segment only. */
+async function leafHashAt(
+  leaf: number,
+  {
+    edge,
+    batches,
+    storage,
+  }: { readonly edge: TreeEdge; readonly batches: readonly Batch[]; readonly storage: Storage },
+): Promise<string> {
+  if (leaf >= edge.size) {
+    const batch = batches.findLast(({ firstLeaf }) => firstLeaf <= leaf);
+    return batch!.rows[leaf - batch!.firstLeaf]!.hash;
+  }
+  const tileIndex = Math.floor(leaf / TILE_WIDTH);
   const tile = edge.unfinishedTile(0, tileIndex) ?? (await readTileOf(storage, edge.size, 0, tileIndex));
-  const at = (last % TILE_WIDTH) * HASH_BYTES;
-  return (
-    encodeBase64(tile.subarray(at, at + HASH_BYTES)) ===
-    encodeBase64(Buffer.from(index.lastHash, 'base64url'))
-  );
+  const at = (leaf % TILE_WIDTH) * HASH_BYTES;
+  return Buffer.from(tile.subarray(at, at + HASH_BYTES)).toString('base64url');
 }

@@ -213,6 +213,40 @@ describe('receipts and proofs', () => {
   });
 });
 
+describe('a history that was written while nobody was looking', () => {
+  const stranger = makeLogSigner(ORIGIN);
+
+  it('is not taken up when a stranger signed its checkpoint, whoever else is trusted', async () => {
+    const forged = await open({ signer: stranger });
+    await forged.append(draftOf('a'));
+    await forged.close();
+    for (const verifierKeys of [undefined, [], [signer.verifierKey]]) {
+      const log = await open({ verifierKeys });
+      expect(log.failure).toMatchObject({ reason: 'AUDIT_INCONSISTENT' });
+      await expect(log.append(draftOf('a'))).rejects.toMatchObject({ reason: 'AUDIT_INCONSISTENT' });
+      await expect(log.publish()).rejects.toMatchObject({ reason: 'AUDIT_INCONSISTENT' });
+    }
+  });
+
+  it('is not taken up when no key of the log is known', async () => {
+    const first = await open();
+    await first.close();
+    const log = await open({ signer: undefined });
+    expect(log.failure).toMatchObject({ reason: 'AUDIT_INCONSISTENT' });
+  });
+
+  it('goes on under a new key when the old one signed it', async () => {
+    const first = await open();
+    await first.append(draftOf('a'));
+    await first.close();
+    const next = makeLogSigner(ORIGIN);
+    const log = await open({ signer: next, verifierKeys: [next.verifierKey, signer.verifierKey] });
+    expect(log.failure).toBeUndefined();
+    await log.append(draftOf('a'));
+    expect((await log.getCheckpoint({})) ?? undefined).toMatchObject({ treeSize: 3 });
+  });
+});
+
 describe('queries', () => {
   it('find what they ask for, newest first, published or not, page by page', async () => {
     const log = await open();
@@ -299,5 +333,18 @@ describe('on a real file system', () => {
     const emptied = await openFiles();
     expect(emptied.failure).toMatchObject({ reason: 'AUDIT_INCONSISTENT' });
     await expect(emptied.append(draftOf('a'))).rejects.toMatchObject({ reason: 'AUDIT_INCONSISTENT' });
+  });
+
+  it('an index that knows another entry means that history was rewritten', async () => {
+    const log = await openFiles();
+    await log.append(draftOf('a'));
+    await log.close();
+    for (const name of ['checkpoint', 'treehead']) rmSync(join(directory, name));
+    for (const name of ['segments', 'tile']) rmSync(join(directory, name), { recursive: true });
+    const forged = await open({ storage: new FileStorage(directory), signer: undefined });
+    for (let i = 0; i < 5; i++) await forged.append(draftOf('b'));
+    await forged.close();
+    const rewritten = await openFiles();
+    expect(rewritten.failure).toMatchObject({ reason: 'AUDIT_INCONSISTENT' });
   });
 });

@@ -46,7 +46,7 @@ export async function openAuditLog(options: AuditLogOptions): Promise<Sequencer>
     );
   }
   try {
-    const { recovered, heads } = await prepare(storage, origin, index, options.signer?.verifierKey);
+    const { recovered, heads } = await prepare(storage, origin, index, verifierKeysOf(options));
     const log = new Sequencer(options, index, recovered, heads, undefined);
     await log.announce(recovered);
     return log;
@@ -73,10 +73,14 @@ const NOTHING: Recovered = {
   lastEntry: undefined,
 };
 
-async function prepare(storage: Storage, origin: string, index: LogIndex, verifierKey: string | undefined) {
+function verifierKeysOf({ verifierKeys, signer }: AuditLogOptions): readonly string[] {
+  return verifierKeys ?? (signer === undefined ? [] : [signer.verifierKey]);
+}
+
+async function prepare(storage: Storage, origin: string, index: LogIndex, verifierKeys: readonly string[]) {
   for (const directory of [SEGMENTS, INCOMING]) await storage.makeDirectory(directory);
   await storage.syncDirectory('.');
-  const recovered = await recover({ storage, origin, verifierKey });
+  const recovered = await recover({ storage, origin, verifierKeys });
   return { recovered, heads: await catchUp(index, recovered, storage) };
 }
 

@@ -29,7 +29,7 @@ import { EncryptionCounter } from '../keyuse/encryption-counter.ts';
 import { Failure } from '../keyuse/failure.ts';
 import { Freezes } from '../keyuse/freezes.ts';
 import { KeyAdministration } from '../keyuse/key-administration.ts';
-import { KeyCatalog } from '../keyuse/key-catalog.ts';
+import { KeyCatalog, type TokenObject } from '../keyuse/key-catalog.ts';
 import { KeyUse } from '../keyuse/key-use.ts';
 import { TokenKeys } from '../keyuse/token-keys.ts';
 import { PIPELINING, TokenPool } from '../keyuse/token-pool.ts';
@@ -73,9 +73,15 @@ export async function openCore(config: LastmileConfig, log: Log): Promise<Core> 
   await mkdir(config.state, { recursive: true, mode: 0o700 });
   await mkdir(config.audit.directory, { recursive: true, mode: 0o700 });
   const store = new StateStore(join(config.state, 'state.db'));
+  const catalog = new KeyCatalog(store);
+  const verifierKeyOf = (object: TokenObject): string =>
+    // An Ed25519 SubjectPublicKeyInfo ends in the 32 bytes of the key (RFC 8410, section 4).
+    formatVerifierKey(makeVerifierKey(config.audit.origin, object.publicKey.slice(-32)));
   const audit = await openAuditLog({
     storage: new FileStorage(config.audit.directory),
     origin: config.audit.origin,
+    // The catalog comes before the log: a history that none of these keys signed is not to be signed by one of them.
+    verifierKeys: catalog.versions(config.audit.key).flatMap(({ objects }) => objects.map(verifierKeyOf)),
     indexPath: join(config.state, 'audit-index.db'),
     onWarning: (message, error) => log('warn', message, { error: String(error) }),
     limits: {
@@ -111,7 +117,6 @@ export async function openCore(config: LastmileConfig, log: Log): Promise<Core> 
       log: (line) => log('warn', line, { token: token.name }),
     }),
   );
-  const catalog = new KeyCatalog(store);
   const freezes = new Freezes(store);
   let pool: TokenPool | undefined;
   const keys = new TokenKeys({
@@ -147,8 +152,7 @@ export async function openCore(config: LastmileConfig, log: Log): Promise<Core> 
     const version = catalog.find(config.audit.key, 0);
     const object = version?.objects[0];
     if (version === undefined || object === undefined) return;
-    // An Ed25519 SubjectPublicKeyInfo ends in the 32 bytes of the key (RFC 8410, section 4).
-    verifierKey = formatVerifierKey(makeVerifierKey(config.audit.origin, object.publicKey.slice(-32)));
+    verifierKey = verifierKeyOf(object);
     audit.setSigner({
       verifierKey,
       sign: async (bytes) => {
