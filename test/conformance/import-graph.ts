@@ -34,7 +34,7 @@ const TYPED_REQUEST = 'broker/typed/typed-request.ts';
 
 /** The longest prefix of a file's path decides. */
 export const RULES: Readonly<Record<string, Rule>> = {
-  'policy/': { local: ['policy/'], packages: ['cel-js', 'zod', 'yaml'], builtins: [] },
+  'policy/': { local: ['policy/'], packages: ['@marcbachmann/cel-js', 're2js', 'zod', 'yaml'], builtins: [] },
 
   'hsm-adapters/': {
     local: [
