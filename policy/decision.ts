@@ -76,6 +76,8 @@ export interface Limit {
   readonly unit: 'calls' | 'bytes';
   /** `smooth`: no interval of `perMs` sees more than 1.1 × max. `fixed`: a window from first use. */
   readonly window: 'smooth' | 'fixed';
+  /** How much may come at once, below `max`; it comes back at `max` in `perMs`, evenly. Not for life. */
+  readonly burst?: number | undefined;
 }
 
 /** What must hold against history. The value is reserved durably before a token is asked. */
