@@ -67,6 +67,24 @@ const MIGRATIONS: readonly string[] = [
     PRIMARY KEY (token_serial, pin_reference)
   ) STRICT;
   `,
+  `
+  CREATE TABLE limit_budget (
+    counter TEXT NOT NULL, subject TEXT NOT NULL, used INTEGER NOT NULL, PRIMARY KEY (counter, subject)
+  ) STRICT, WITHOUT ROWID;
+  CREATE TABLE guard_history (
+    id INTEGER PRIMARY KEY, guard TEXT NOT NULL, key TEXT NOT NULL, kind TEXT NOT NULL,
+    count INTEGER NOT NULL, UNIQUE (guard, key)
+  ) STRICT;
+  CREATE TABLE guard_number (
+    history INTEGER NOT NULL, value INTEGER NOT NULL, content BLOB NOT NULL, PRIMARY KEY (history, value)
+  ) STRICT, WITHOUT ROWID;
+  CREATE TABLE guard_value (
+    history INTEGER NOT NULL, hash BLOB NOT NULL, content BLOB NOT NULL, PRIMARY KEY (history, hash)
+  ) STRICT, WITHOUT ROWID;
+  CREATE TABLE log_progress (
+    what TEXT PRIMARY KEY, entries INTEGER NOT NULL
+  ) STRICT, WITHOUT ROWID;
+  `,
 ];
 
 export class StateStore {
@@ -113,6 +131,11 @@ export class StateStore {
       this.#db.exec('ROLLBACK');
       throw cause;
     }
+  }
+
+  /** For the files of this folder that own a table each; what they return from is on disk, as everything here. */
+  sql(text: string): StatementSync {
+    return this.#sql(text);
   }
 
   #sql(text: string): StatementSync {
@@ -247,6 +270,18 @@ export class StateStore {
 
   clearLoginAttempts(tokenSerial: string): void {
     this.#sql('DELETE FROM login_attempt WHERE token_serial = ?').run(tokenSerial);
+  }
+
+  /** How many entries of the log the state named `what` is known to agree with; 0 when nobody looked. */
+  logProgress(what: string): number {
+    const row = this.#sql('SELECT entries FROM log_progress WHERE what = ?').get(what);
+    return row === undefined ? 0 : (row as { entries: number }).entries;
+  }
+
+  putLogProgress(what: string, entries: number): void {
+    this.#sql(
+      'INSERT INTO log_progress (what, entries) VALUES (?, ?) ON CONFLICT DO UPDATE SET entries = excluded.entries',
+    ).run(what, entries);
   }
 
   close(): void {

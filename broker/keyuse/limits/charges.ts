@@ -1,0 +1,105 @@
+import type { Limit, LimitScope } from '../../../policy/decision.ts';
+import type { EntryValue } from '../../audit/entry.ts';
+import type { Charge } from './limits.ts';
+
+/** Who asks, and for what. */
+export interface LimitedUse {
+  readonly spiffeId: string;
+  readonly key: string;
+  /** Of message, digest, plaintext or ciphertext. */
+  readonly bytes: number;
+}
+
+/** What the log says that was consumed; enough to count it again without the policy of then. */
+export interface LoggedCharge {
+  readonly counter: string;
+  readonly subject: string;
+  readonly amount: number;
+  /** Undefined: for life. */
+  readonly perMs: number | undefined;
+}
+
+/**
+ * The longest list that an entry has room for, as JSON: `inputs` has 4 KiB, and what does not fit would be left out
+ * of the log, and so not be counted after a restart.
+ */
+export const MAX_CHARGES_BYTES = 3072;
+
+const LETTERS = {
+  workload: 'w',
+  key: 'k',
+  'workload-and-key': 'b',
+  'trust-domain': 'd',
+  rule: 'r',
+} as const satisfies Record<LimitScope, string>;
+const SCOPES: ReadonlyMap<unknown, LimitScope> = new Map(
+  Object.entries(LETTERS).map(([scope, letter]) => [letter, scope as LimitScope]),
+);
+
+/** Whom a limit counts. */
+export function subjectOf(by: LimitScope, spiffeId: string, key: string): string {
+  switch (by) {
+    case 'workload':
+      return spiffeId;
+    case 'key':
+      return key;
+    case 'workload-and-key':
+      return `${spiffeId} ${key}`;
+    case 'trust-domain':
+      return trustDomainOf(spiffeId);
+    case 'rule':
+      return '';
+    default:
+      return by satisfies never;
+  }
+}
+
+/** What one use takes from the limits of the rule that allows it. */
+export function chargesFor(limits: readonly Limit[], use: LimitedUse): readonly Charge[] {
+  return limits.map((limit) => ({
+    limit,
+    subject: subjectOf(limit.by, use.spiffeId, use.key),
+    amount: limit.unit === 'bytes' ? use.bytes : 1,
+  }));
+}
+
+/**
+ * For `inputs.charges` of an entry: `[counter, scope, amount, milliseconds]` each, 0 being for life. Subjects are left
+ * out: the entry has SPIFFE ID and key already.
+ *
+ * To be called before anything is consumed. @throws TypeError when it is longer than an entry has room for
+ */
+export function encodeCharges(charges: readonly Charge[]): readonly EntryValue[] {
+  const encoded = charges.map(({ limit, amount }) => [limit.id, LETTERS[limit.by], amount, limit.perMs ?? 0]);
+  if (Buffer.byteLength(JSON.stringify(encoded)) > MAX_CHARGES_BYTES)
+    throw new TypeError('the limits of one rule do not fit into an entry');
+  return encoded;
+}
+
+/** @throws TypeError for what `encodeCharges` did not write */
+export function decodeCharges(encoded: unknown, spiffeId: string, key: string): readonly LoggedCharge[] {
+  if (!Array.isArray(encoded)) throw new TypeError('charges are a list');
+  return encoded.map((item: unknown) => {
+    if (!Array.isArray(item) || item.length !== 4) throw new TypeError('a charge has four parts');
+    const [counter, letter, amount, perMs]: unknown[] = item;
+    const by = SCOPES.get(letter);
+    if (typeof counter !== 'string' || by === undefined || !isCount(amount) || !isCount(perMs))
+      throw new TypeError('a charge is [counter, scope, amount, milliseconds]');
+    return {
+      counter,
+      subject: subjectOf(by, spiffeId, key),
+      amount,
+      perMs: perMs === 0 ? undefined : perMs,
+    };
+  });
+}
+
+function isCount(value: unknown): value is number {
+  return Number.isSafeInteger(value) && (value as number) >= 0;
+}
+
+function trustDomainOf(spiffeId: string): string {
+  const start = 'spiffe://'.length;
+  const end = spiffeId.indexOf('/', start);
+  return end === -1 ? spiffeId.slice(start) : spiffeId.slice(start, end);
+}
