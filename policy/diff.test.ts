@@ -1,0 +1,158 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { compilePolicy } from './compile.ts';
+import { diffLines, diffPolicies } from './diff.ts';
+import { sharedWitness, witnesses } from './diff-witness.ts';
+import { matchesPattern, parseKeyPattern, patternsOverlap } from './pattern.ts';
+
+const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
+
+interface Rule {
+  readonly id: string;
+  readonly effect: string;
+  readonly workloads: readonly string[];
+  readonly keys: readonly string[];
+  readonly operations: readonly string[];
+  readonly algorithms?: readonly string[];
+}
+
+const file = (rules: readonly object[], more: object = {}): Uint8Array =>
+  bytes(JSON.stringify({ version: 1, rules, ...more }));
+
+function lines(before: Uint8Array, after: Uint8Array): string[] {
+  const result = diffPolicies(before, after);
+  if (!result.ok) throw new Error(JSON.stringify(result.issues));
+  return diffLines(result.diff);
+}
+
+const SIGNS = {
+  id: 'signs',
+  workloads: ['spiffe://example.org/ns/payments/sa/*'],
+  keys: ['payments/jwt'],
+  operations: ['sign'],
+  algorithms: ['ES256'],
+};
+
+describe('a difference in words', () => {
+  test('of the same file is none, whatever the order and the spelling', () => {
+    const other = { ...SIGNS, id: 'other', operations: ['sign', 'verify'] };
+    expect(lines(file([SIGNS, other]), file([{ ...other, operations: ['verify', 'sign'] }, SIGNS]))).toEqual([
+      'no difference',
+    ]);
+  });
+
+  test('names rules, fields, and who gains or loses what', () => {
+    const before = file([SIGNS, { ...SIGNS, id: 'old', workloads: ['spiffe://example.org/legacy'] }]);
+    const after = file([
+      { ...SIGNS, algorithms: ['ES256', 'ES384'], description: 'more' },
+      { ...SIGNS, id: 'random', keys: undefined, algorithms: undefined, operations: ['random'] },
+    ]);
+    expect(lines(before, after)).toEqual([
+      'rule signs changed',
+      '  algorithms: ["ES256"] becomes ["ES256","ES384"]',
+      '  description: "more"',
+      'rule old removed',
+      'rule random added',
+      '  workloads: ["spiffe://example.org/ns/payments/sa/*"]',
+      '  operations: ["random"]',
+      'spiffe://example.org/ns/payments/sa/* gains sign with payments/jwt (ES384), by signs',
+      'spiffe://example.org/legacy loses sign with payments/jwt (ES256): no rule allows it',
+      'spiffe://example.org/ns/payments/sa/* gains random, by random',
+    ]);
+  });
+
+  test('sees that a new deny rule takes from the rules of others', () => {
+    const deny = {
+      id: 'frozen',
+      effect: 'deny',
+      workloads: ['spiffe://example.org/**'],
+      keys: ['payments/**'],
+      operations: ['sign'],
+    };
+    expect(lines(file([SIGNS]), file([SIGNS, deny])).slice(-1)).toEqual([
+      'spiffe://example.org/ns/payments/sa/* loses sign with payments/jwt (ES256): denied by frozen',
+    ]);
+  });
+
+  test('sees that nothing changes where another rule allows it too', () => {
+    const wide = { ...SIGNS, id: 'wide', workloads: ['spiffe://example.org/**'] };
+    expect(lines(file([SIGNS, wide]), file([wide]))).toEqual([
+      'rule signs removed',
+      'nobody gains or loses anything',
+    ]);
+  });
+
+  test('is about roles too', () => {
+    const role = { id: 'auditors', members: ['spiffe://example.org/a'], allow: { methods: ['Audit.*'] } };
+    const now = { ...role, allow: { methods: ['Audit.*', 'Admin.GetStatus'] } };
+    expect(lines(file([], { roles: [role] }), file([], { roles: [now] }))).toEqual([
+      'role auditors changed',
+      '  allow: {"methods":["Audit.*"]} becomes {"methods":["Audit.*","Admin.GetStatus"]}',
+      'nobody gains or loses anything',
+    ]);
+  });
+
+  test('of a file with a mistake is its mistake', () => {
+    expect(diffPolicies(file([]), bytes('version: 2\n'), { after: { file: 'new.yaml' } })).toMatchObject({
+      ok: false,
+      issues: [{ file: 'new.yaml', line: 1 }],
+    });
+  });
+});
+
+const segment = fc.constantFrom('a', 'b', '*', '**');
+const path = fc
+  .array(segment, { minLength: 1, maxLength: 3 })
+  .filter((segments) => segments.every((one, i) => one !== '**' || segments[i - 1] !== '**'))
+  .map((segments) => segments.join('/'));
+
+describe('witnesses', () => {
+  test('are names that the patterns match, and there is one where they overlap', () => {
+    fc.assert(
+      fc.property(path, path, (left, right) => {
+        const [a, b] = [parseKeyPattern(left), parseKeyPattern(right)];
+        const taken = new Set([...a.segments, ...b.segments]);
+        const shared = sharedWitness(a, b, taken);
+        expect(shared !== undefined).toBe(patternsOverlap(a, b));
+        if (shared !== undefined) {
+          expect(matchesPattern(a, shared) && matchesPattern(b, shared)).toBe(true);
+          expect(shared).not.toContain('*');
+        }
+        for (const name of witnesses(a, taken)) expect(matchesPattern(a, name)).toBe(true);
+      }),
+    );
+  });
+
+  test('find every change that two policies with few rules have', () => {
+    const rule: fc.Arbitrary<Rule> = fc.record({
+      id: fc.constantFrom('x', 'y', 'z'),
+      effect: fc.constantFrom('allow', 'allow', 'deny'),
+      workloads: path.map((text) => [`spiffe://example.org/${text}`]),
+      keys: path.map((text) => [text]),
+      operations: fc.constantFrom(['sign'], ['mac'], ['sign', 'mac']),
+    });
+    const rules = fc.uniqueArray(rule, { selector: ({ id }) => id, maxLength: 2 });
+    const name = fc.array(fc.constantFrom('a', 'b', 'c'), { minLength: 1, maxLength: 3 });
+    fc.assert(
+      fc.property(rules, rules, name, name, (old, next, workload, key) => {
+        const [before, after] = [file(old), file(next)];
+        const result = diffPolicies(before, after);
+        if (!result.ok) throw new Error('not right');
+        for (const [operation, algorithm] of [['sign', 'ES256'] as const, ['mac', 'HS256'] as const]) {
+          const question = {
+            spiffeId: `spiffe://example.org/${workload.join('/')}`,
+            key: key.join('/'),
+            operation,
+            algorithm,
+          };
+          const was = compilePolicy(before, { hash: 'old' }).decide(question).effect;
+          const is = compilePolicy(after, { hash: 'new' }).decide(question).effect;
+          if (was === is) continue;
+          const change = is === 'allow' ? 'gains' : 'loses';
+          expect(result.diff.access).toContainEqual(expect.objectContaining({ change, operation }));
+        }
+      }),
+      { numRuns: 1000 },
+    );
+  });
+});

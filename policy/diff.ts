@@ -1,0 +1,437 @@
+/**
+ * What changes from one policy to another, for whom, in words: rule by rule and field by field as people wrote them,
+ * and then what it comes to, computed over names that stand for the patterns of both files.
+ */
+import { OPERATIONS, type Operation } from './decision.ts';
+import { sharedWitness, witnesses } from './diff-witness.ts';
+import { type LoadedRule, loadPolicy, MAX_POLICY_BYTES, type PolicyOptions } from './load.ts';
+import { type Pattern, patternCovers, patternsOverlap } from './pattern.ts';
+import { PatternIndex } from './pattern-index.ts';
+import { parseYamlSource } from './source.ts';
+import type { SourceIssue } from './source-issue.ts';
+import { OPERATION_ALGORITHMS } from './vocabulary.ts';
+
+export interface FieldChange {
+  /** `keys`, `limits`. */
+  readonly field: string;
+  /** As JSON; undefined: not there. */
+  readonly before: string | undefined;
+  readonly after: string | undefined;
+}
+
+export interface PartChange {
+  readonly change: 'added' | 'removed' | 'changed';
+  /** `rule`, `role`, or the name of another list of the file. */
+  readonly part: string;
+  /** Its id; empty for a part that has none. */
+  readonly id: string;
+  readonly fields: readonly FieldChange[];
+}
+
+export interface AccessChange {
+  /** `conditions`: allowed before and after, but under other windows, limits, conditions or by another rule of that kind. */
+  readonly change: 'gains' | 'loses' | 'conditions';
+  /** Pattern, or both patterns whose common names are meant. */
+  readonly workloads: string;
+  /** Empty for `random`. */
+  readonly keys: string;
+  readonly operation: Operation;
+  /** Empty: all that the operation has. */
+  readonly algorithms: readonly string[];
+  /** The rules that now decide: those that allow, or those that deny. */
+  readonly rules: readonly string[];
+  /** Allowed only where windows, limits, conditions or guards of those rules hold. */
+  readonly isConditional: boolean;
+}
+
+export interface PolicyDiff {
+  readonly parts: readonly PartChange[];
+  readonly access: readonly AccessChange[];
+  /** More combinations of names than are computed: `access` is not all. */
+  readonly isCut: boolean;
+}
+
+export type PolicyDiffResult =
+  | { readonly ok: true; readonly diff: PolicyDiff }
+  | { readonly ok: false; readonly issues: readonly SourceIssue[] };
+
+/** Fields that say whom and what a rule is about; every other one is a condition on it. */
+const STATIC_FIELDS: ReadonlySet<string> = new Set([
+  'id',
+  'effect',
+  'workloads',
+  'keys',
+  'operations',
+  'algorithms',
+  'description',
+]);
+const MAX_PAIRS = 20_000;
+const MAX_PATTERNS = 2_000;
+
+type Part = { readonly [name: string]: unknown };
+type Document = Readonly<Record<string, unknown>>;
+
+/** A policy file that was accepted, with the text's own values beside what was loaded. */
+interface Side {
+  readonly document: Document;
+  readonly rules: readonly RuleOfSide[];
+  readonly byWorkload: PatternIndex;
+  readonly byKey: PatternIndex;
+}
+
+interface RuleOfSide {
+  readonly rule: LoadedRule;
+  readonly source: Part;
+  /** What it asks beyond names; empty: nothing. */
+  readonly terms: string;
+}
+
+/** @returns the issues of the first of the two that is not right */
+export function diffPolicies(
+  before: Uint8Array,
+  after: Uint8Array,
+  options: { readonly before?: PolicyOptions; readonly after?: PolicyOptions } = {},
+): PolicyDiffResult {
+  const old = readSide(before, options.before);
+  if (!old.ok) return old;
+  const next = readSide(after, options.after);
+  if (!next.ok) return next;
+  const parts = partChanges(old.side.document, next.side.document);
+  return { ok: true, diff: { parts, ...accessChanges(old.side, next.side, parts) } };
+}
+
+function readSide(
+  bytes: Uint8Array,
+  options: PolicyOptions = {},
+):
+  | { readonly ok: true; readonly side: Side }
+  | { readonly ok: false; readonly issues: readonly SourceIssue[] } {
+  const loaded = loadPolicy(bytes, options);
+  const parsed = parseYamlSource(bytes, { file: options.file, maxBytes: MAX_POLICY_BYTES });
+  if (loaded.issues.length > 0 || !parsed.ok) {
+    return { ok: false, issues: parsed.ok ? loaded.issues : parsed.issues };
+  }
+  const document = parsed.source.value as Document;
+  const sources = listOf(document.rules);
+  const rules = loaded.rules.map((rule) => {
+    const source = sources[rule.index] ?? {};
+    const terms = Object.entries(source).filter(([field]) => !STATIC_FIELDS.has(field));
+    return { rule, source, terms: terms.length === 0 ? '' : canonical(Object.fromEntries(terms)) };
+  });
+  const [byWorkload, byKey] = [new PatternIndex(), new PatternIndex()];
+  for (const { rule } of rules) {
+    for (const pattern of rule.workloads) byWorkload.add(pattern, rule.index);
+    for (const pattern of rule.keys) byKey.add(pattern, rule.index);
+  }
+  return { ok: true, side: { document, rules, byWorkload, byKey } };
+}
+
+function listOf(value: unknown): readonly Part[] {
+  return Array.isArray(value) ? (value as readonly Part[]) : [];
+}
+
+/** Names in order, so that their order in the file is no difference. */
+function canonical(value: unknown): string {
+  if (Array.isArray(value)) return `[${value.map(canonical).join(',')}]`;
+  if (typeof value !== 'object' || value === null) return JSON.stringify(value) ?? 'null';
+  const members = Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1));
+  return `{${members.map(([name, member]) => `${JSON.stringify(name)}:${canonical(member)}`).join(',')}}`;
+}
+
+/** Lists whose order means nothing: names, operations, methods. */
+function fieldText(value: unknown): string | undefined {
+  if (value === undefined) return undefined;
+  if (Array.isArray(value) && value.every((item) => typeof item === 'string')) {
+    return JSON.stringify(value.toSorted());
+  }
+  return canonical(value);
+}
+
+function partChanges(before: Document, after: Document): PartChange[] {
+  const names = [...new Set([...Object.keys(before), ...Object.keys(after)])].filter(
+    (name) => name !== 'version',
+  );
+  return names.flatMap((name) => {
+    const [old, next] = [before[name], after[name]];
+    if (isIdentified(old) && isIdentified(next)) return listChanges(singular(name), old ?? [], next ?? []);
+    const fields = fieldChanges({ [name]: old }, { [name]: next });
+    const change = old === undefined ? 'added' : next === undefined ? 'removed' : 'changed';
+    return fields.length === 0 ? [] : [{ change, part: name, id: '', fields } as const];
+  });
+}
+
+function isIdentified(value: unknown): value is readonly Part[] | undefined {
+  return (
+    value === undefined ||
+    (Array.isArray(value) && value.every((item) => typeof (item as Part | null)?.id === 'string'))
+  );
+}
+
+function singular(name: string): string {
+  return name.endsWith('s') ? name.slice(0, -1) : name;
+}
+
+function listChanges(part: string, before: readonly Part[], after: readonly Part[]): PartChange[] {
+  const old = new Map(before.map((item) => [String(item.id), item]));
+  const next = new Map(after.map((item) => [String(item.id), item]));
+  const changes: PartChange[] = [];
+  for (const [id, item] of old) {
+    const now = next.get(id);
+    if (now === undefined) changes.push({ change: 'removed', part, id, fields: fieldChanges(item, {}) });
+    else {
+      const fields = fieldChanges(item, now);
+      if (fields.length > 0) changes.push({ change: 'changed', part, id, fields });
+    }
+  }
+  for (const [id, item] of next) {
+    if (!old.has(id)) changes.push({ change: 'added', part, id, fields: fieldChanges({}, item) });
+  }
+  return changes;
+}
+
+function fieldChanges(before: Part, after: Part): FieldChange[] {
+  return [...new Set([...Object.keys(before), ...Object.keys(after)])]
+    .filter((field) => field !== 'id')
+    .map((field) => ({ field, before: fieldText(before[field]), after: fieldText(after[field]) }))
+    .filter((change) => change.before !== change.after);
+}
+
+interface Witness {
+  /** What it stands for, as the report says it. */
+  readonly text: string;
+  readonly segments: readonly string[];
+}
+
+/** What a policy says to one name of a workload and one of a key. */
+interface Access {
+  /** `operation algorithm` to the rules that allow it, and their terms. */
+  readonly allowed: Map<string, { readonly rules: string[]; readonly terms: string[] }>;
+  /** `operation algorithm` to the rules that deny it outright. */
+  readonly denied: Map<string, string[]>;
+}
+
+/**
+ * Only names that a changed rule is about can gain or lose. For each pattern of a changed rule: names of its own, and
+ * one for every pattern of either file that it has names in common with. What three patterns and more have in common
+ * has no witness of its own.
+ */
+function accessChanges(
+  before: Side,
+  after: Side,
+  parts: readonly PartChange[],
+): { readonly access: readonly AccessChange[]; readonly isCut: boolean } {
+  const changedIds = new Set(parts.filter(({ part }) => part === 'rule').map(({ id }) => id));
+  // A list that rules refer to by name has changed: whoever refers to it may mean something else now.
+  const isShared = parts.some(({ part }) => part !== 'rule' && part !== 'role');
+  const all = [...before.rules, ...after.rules];
+  const changed = all.filter(({ rule, terms }) => changedIds.has(rule.id) || (isShared && terms !== ''));
+  if (changed.length === 0) return { access: [], isCut: false };
+  const workloadPatterns = distinct(all.flatMap(({ rule }) => rule.workloads));
+  const keyPatterns = distinct(all.flatMap(({ rule }) => rule.keys));
+  const taken = new Set([...workloadPatterns, ...keyPatterns].flatMap(({ segments }) => segments));
+  const isCut = workloadPatterns.length > MAX_PATTERNS || keyPatterns.length > MAX_PATTERNS;
+  const workloadWitnesses = witnessesOf(workloadPatterns.slice(0, MAX_PATTERNS), taken);
+  const keyWitnesses = witnessesOf(keyPatterns.slice(0, MAX_PATTERNS), taken);
+  const seen = new Set<string>();
+  const found: AccessChange[] = [];
+  const compare = (workload: Witness, key: Witness | undefined): readonly OperationChange[] => {
+    const old = accessOf(before, workload.segments, key?.segments);
+    const next = accessOf(after, workload.segments, key?.segments);
+    return OPERATIONS.filter((operation) => (operation === 'random') === (key === undefined)).flatMap(
+      (operation) => operationChanges(old, next, operation, isShared),
+    );
+  };
+  for (const [workload, key] of patternPairs(changed)) {
+    // What holds for the pattern in general is said once; of the names that it shares with others, what differs.
+    let general: string | undefined;
+    for (const one of workloadWitnesses(workload)) {
+      for (const other of key === undefined ? [undefined] : keyWitnesses(key)) {
+        const name = `${one.segments.join('/')} ${other?.segments.join('/') ?? ''}`;
+        const isSeen = seen.has(name);
+        if (isSeen && general !== undefined) continue;
+        if (seen.size >= MAX_PAIRS) return { access: found, isCut: true };
+        seen.add(name);
+        const changes = compare(one, other);
+        const text = JSON.stringify(changes);
+        const isGeneral = general === undefined;
+        general ??= text;
+        if (isSeen || (!isGeneral && text === general)) continue;
+        found.push(...changes.map((change) => ({ ...change, workloads: one.text, keys: other?.text ?? '' })));
+      }
+    }
+  }
+  return { access: found, isCut };
+}
+
+/** The pairs of patterns that rules are about, each once. */
+function patternPairs(rules: readonly RuleOfSide[]): readonly (readonly [Pattern, Pattern | undefined])[] {
+  const pairs = new Map<string, readonly [Pattern, Pattern | undefined]>();
+  for (const { rule } of rules) {
+    const keys = rule.operations.includes('random') ? [undefined] : rule.keys;
+    for (const workload of rule.workloads) {
+      for (const key of keys) {
+        if (pairs.size < MAX_PAIRS) pairs.set(`${workload.text} ${key?.text ?? ''}`, [workload, key]);
+      }
+    }
+  }
+  return [...pairs.values()];
+}
+
+function distinct(patterns: readonly Pattern[]): Pattern[] {
+  return [...new Map(patterns.map((pattern) => [pattern.text, pattern])).values()];
+}
+
+/** Witnesses of a pattern: its own, and those it shares with others; each name once. */
+function witnessesOf(
+  patterns: readonly Pattern[],
+  taken: ReadonlySet<string>,
+): (pattern: Pattern) => readonly Witness[] {
+  const memo = new Map<string, readonly Witness[]>();
+  return (pattern) => {
+    const known = memo.get(pattern.text);
+    if (known !== undefined) return known;
+    const found = new Map<string, Witness>();
+    for (const segments of witnesses(pattern, taken)) {
+      found.set(segments.join('/'), { text: pattern.text, segments });
+    }
+    for (const other of patterns) {
+      if (other.text === pattern.text || !patternsOverlap(pattern, other)) continue;
+      const segments = sharedWitness(pattern, other, taken);
+      if (segments === undefined || found.has(segments.join('/'))) continue;
+      const text = patternCovers(pattern, other)
+        ? other.text
+        : patternCovers(other, pattern)
+          ? pattern.text
+          : `${other.text} that are also ${pattern.text}`;
+      found.set(segments.join('/'), { text, segments });
+    }
+    const all = [...found.values()];
+    memo.set(pattern.text, all);
+    return all;
+  };
+}
+
+function accessOf(side: Side, workload: readonly string[], key: readonly string[] | undefined): Access {
+  const access: Access = { allowed: new Map(), denied: new Map() };
+  const ofKey = key === undefined ? undefined : side.byKey.find(key);
+  // In the order of the file, which is that of the indexes.
+  const mine = [...side.byWorkload.find(workload)]
+    .filter((i) => ofKey?.has(i) !== false)
+    .sort((a, b) => a - b);
+  for (const index of mine) {
+    const { rule, terms } = side.rules[index]!;
+    for (const operation of rule.operations) {
+      if ((operation === 'random') !== (key === undefined)) continue;
+      for (const algorithm of algorithmsOf(operation)) {
+        if (rule.algorithms !== undefined && !rule.algorithms.includes(algorithm)) continue;
+        const what = `${operation} ${algorithm}`;
+        if (rule.effect === 'deny' && terms === '') push(access.denied, what, rule.id);
+        else {
+          const entry = access.allowed.get(what) ?? { rules: [], terms: [] };
+          if (rule.effect === 'allow') entry.rules.push(rule.id);
+          // The rule that a term stands in does not matter; that it is a denial does.
+          entry.terms.push(`${rule.effect} ${terms}`);
+          access.allowed.set(what, entry);
+        }
+      }
+    }
+  }
+  return access;
+}
+
+function push(map: Map<string, string[]>, name: string, value: string): void {
+  const list = map.get(name);
+  if (list === undefined) map.set(name, [value]);
+  else list.push(value);
+}
+
+function algorithmsOf(operation: Operation): readonly string[] {
+  const algorithms = OPERATION_ALGORITHMS[operation];
+  return algorithms.length === 0 ? [''] : algorithms;
+}
+
+/** Undefined: denied. Otherwise under which terms it is allowed; empty: none. */
+function termsOf(access: Access, what: string): string | undefined {
+  const entry = access.allowed.get(what);
+  if (access.denied.has(what) || entry === undefined || entry.rules.length === 0) return undefined;
+  // An allow rule without terms makes those of other allow rules meaningless; those of deny rules stay.
+  const isFree = entry.terms.includes('allow ');
+  return entry.terms
+    .filter((term) => term !== 'allow ' && !(isFree && term.startsWith('allow ')))
+    .sort()
+    .join('\n');
+}
+
+type OperationChange = Omit<AccessChange, 'workloads' | 'keys'>;
+
+function operationChanges(
+  before: Access,
+  after: Access,
+  operation: Operation,
+  isShared: boolean,
+): OperationChange[] {
+  const groups = new Map<string, OperationChange & { readonly algorithms: string[] }>();
+  const algorithms = algorithmsOf(operation);
+  for (const algorithm of algorithms) {
+    const what = `${operation} ${algorithm}`;
+    const [old, now] = [termsOf(before, what), termsOf(after, what)];
+    if (old === now && !(isShared && now !== undefined && now !== '')) continue;
+    const change = old === undefined ? 'gains' : now === undefined ? 'loses' : 'conditions';
+    const rules = (now === undefined ? after.denied.get(what) : after.allowed.get(what)?.rules) ?? [];
+    const isConditional = now !== undefined && now !== '';
+    const name = JSON.stringify([change, rules, isConditional]);
+    const group = groups.get(name);
+    if (group === undefined)
+      groups.set(name, { change, operation, algorithms: [algorithm], rules, isConditional });
+    else group.algorithms.push(algorithm);
+  }
+  return [...groups.values()].map((group) =>
+    group.algorithms.length === algorithms.length ? { ...group, algorithms: [] } : group,
+  );
+}
+
+/** Lines for people: rules first, then what they come to. */
+export function diffLines({ parts, access, isCut }: PolicyDiff): string[] {
+  if (parts.length === 0) return ['no difference'];
+  const lines: string[] = [];
+  for (const { change, part, id, fields } of parts) {
+    lines.push(`${part}${id === '' ? '' : ` ${id}`} ${change}`);
+    if (change === 'removed') continue;
+    for (const { field, before, after } of fields) {
+      lines.push(
+        before === undefined
+          ? `  ${field}: ${after}`
+          : after === undefined
+            ? `  ${field}: no longer given, was ${before}`
+            : `  ${field}: ${before} becomes ${after}`,
+      );
+    }
+  }
+  if (access.length === 0) lines.push('nobody gains or loses anything');
+  for (const change of access) lines.push(accessLine(change));
+  if (isCut) lines.push('the files have too many patterns: these are not all who gain or lose');
+  return lines;
+}
+
+function accessLine({
+  change,
+  workloads,
+  keys,
+  operation,
+  algorithms,
+  rules,
+  isConditional,
+}: AccessChange): string {
+  const what = `${operation}${keys === '' ? '' : ` with ${keys}`}${algorithms.length === 0 ? '' : ` (${algorithms.join(', ')})`}`;
+  const by = rules.length === 0 ? '' : `by ${rules.join(', ')}`;
+  switch (change) {
+    case 'gains':
+      return `${workloads} gains ${what}, ${by}${isConditional ? ' and its conditions' : ''}`;
+    case 'loses':
+      return `${workloads} loses ${what}${by === '' ? ': no rule allows it' : `: denied ${by}`}`;
+    case 'conditions':
+      return `${workloads} keeps ${what}, ${by}, ${isConditional ? 'under other conditions' : 'now without conditions'}`;
+    default:
+      return change satisfies never;
+  }
+}
