@@ -1,45 +1,58 @@
 /**
- * The one transaction of key use: identity, policy, key, token, proof of the result, entry, release.
+ * The one transaction of key use: identity, policy, key, limits, token, proof of the result, entry, release.
  *
  * Longer than most files because the order of the steps is the security property: it is to be read in one piece.
  * Nothing is released before its entry is durable; a refusal says nothing of whether a key exists.
  */
-import { constants, hash as digestNow, publicEncrypt, timingSafeEqual } from 'node:crypto';
+import { constants, hash as digestNow, publicEncrypt, randomInt, timingSafeEqual } from 'node:crypto';
 import type { Algorithm, OperationContext, TokenAdapter } from '../../hsm-adapters/adapter.ts';
 import { AdapterError } from '../../hsm-adapters/adapter.ts';
-import type { Operation, PolicySet } from '../../policy/decision.ts';
+import type { Circumstances, Decision, Operation, PolicySet } from '../../policy/decision.ts';
 import { isKeyName, isReservedKeyName } from '../../policy/key-name.ts';
+import { encodeInputs } from '../../policy/replay-inputs.ts';
 import {
   type Attempt,
   AuditError,
   type AuditLog,
   type DigestedContent,
   type EntryDraft,
+  type EntryValue,
 } from '../audit/entry.ts';
-import type { TypedOperation, TypedRequest } from '../typed/typed-request.ts';
+import type { BuiltContent, TypedOperation, TypedRequest } from '../typed/typed-request.ts';
 import { isWorthAnotherAttempt, toFailure } from './adapter-failure.ts';
 import { ecdsaFromDer, ecdsaToDer, FACTS, normaliseEcdsa, parseAlgorithm, sha256Text } from './algorithms.ts';
 import type { Call, Caller } from './call.ts';
 import { associatedDataFor, ciphertextHeader, joinCiphertext, parseCiphertext } from './ciphertext.ts';
 import { type EncryptionCounter, RecentIvs } from './encryption-counter.ts';
-import { Failure, type Reason } from './failure.ts';
+import { Failure, type PerformedUse, type Reason } from './failure.ts';
 import type { Freezes } from './freezes.ts';
 import { type KeyCatalog, type KeyVersion, publishKey } from './key-catalog.ts';
-import { type Binding, RESERVED_PREFIX, type TokenKeys } from './token-keys.ts';
+import {
+  associatedDataProblem,
+  type Content,
+  contentProblem,
+  describeContent,
+  MAX_PLAINTEXT_BYTES,
+  messageProblem,
+} from './request-form.ts';
+import { NothingSpent, type Spending, type Spent } from './spending.ts';
+import type { Binding, TokenKeys } from './token-keys.ts';
 import type { TokenPool } from './token-pool.ts';
 import type { SignatureAlgorithm, SignatureVerifier } from './verify/signature-verifier.ts';
+import { VerifierError } from './verify/verifier-error.ts';
 
-export const MAX_MESSAGE_BYTES = 1024 * 1024;
-export const MAX_PLAINTEXT_BYTES = 64 * 1024;
-export const MAX_ASSOCIATED_DATA_BYTES = 64 * 1024;
+export type { Content } from './request-form.ts';
+
 const DENIED = 'the policy does not allow this';
 const REJECTED = 'ciphertext rejected';
 const EMPTY = new Uint8Array();
-
-export interface Content {
-  readonly kind: 'message' | 'digest';
-  readonly bytes: Uint8Array;
-}
+/** Verifications that callers asked for and that may wait: the verifier is there for signatures before their release. */
+const MAX_VERIFICATIONS = 512;
+const MAX_VERIFICATIONS_PER_WORKLOAD = 128;
+/** One in so many results of a key with `verify: sampled`. */
+const SAMPLED_ONE_IN = 64;
+/** An entry's `inputs` have 4 KiB, of which what the decision saw may take 3. */
+const MAX_COST_BYTES = 1000;
 
 export interface Done {
   readonly version: number;
@@ -55,8 +68,15 @@ export interface KeyUseOptions {
   readonly audit: AuditLog;
   readonly verifier: SignatureVerifier;
   readonly encryptions: EncryptionCounter;
+  readonly spending: Spending;
+  /** Wall-clock time by the broker's own idea of it, and how far that may be wrong; milliseconds. */
+  readonly clock: { now(): number; doubtMs(): number };
+  /** SPIFFE IDs of lastmile.yaml's administrators: a freeze does not keep them from lifting freezes. */
+  readonly administrators?: ReadonlySet<string> | undefined;
   /** Leaf index of the software generation in force. */
   readonly generation: () => number;
+  /** Whether this signature of a key with `verify: sampled` is looked at; unpredictable, one in 64 by default. */
+  readonly isSampled?: (() => boolean) | undefined;
   readonly log: (
     level: 'info' | 'warn' | 'error',
     message: string,
@@ -69,133 +89,183 @@ interface Use {
   readonly caller: Caller;
   readonly call: Call;
   readonly operation: Operation;
+  /** How entries name it, where that is not the operation that policy is asked about. */
+  readonly recordedAs?: string;
   readonly key: string;
   readonly algorithm: string;
+  readonly circumstances: Circumstances;
 }
 
 interface Permitted extends Use {
-  readonly version: KeyVersion;
-  readonly jose: Algorithm;
-  readonly rule: string;
-  readonly policyHash: string;
+  readonly decision: Decision;
+  /** Undefined for random bytes, which use no key. */
+  readonly version: KeyVersion | undefined;
 }
 
+interface KeyPermitted extends Permitted {
+  readonly version: KeyVersion;
+  readonly jose: Algorithm;
+}
+
+/** An operation that a token did; its entry is not written yet. */
 interface Performed<T> {
   readonly value: T;
   readonly attempts: readonly Attempt[];
+  readonly permitted: Permitted;
+  readonly spent: Spent;
+}
+
+type Run<T> = (
+  token: TokenAdapter,
+  object: number,
+  context: OperationContext,
+  reserve: (contentSha256: Uint8Array) => void,
+) => Promise<T>;
+
+/** A request that is not served: what its entry says, and what its caller is told. */
+class Refused extends Error {
+  readonly use: Use;
+  readonly failure: Failure;
+  readonly decision: Decision | undefined;
+  constructor(use: Use, failure: Failure, decision?: Decision) {
+    super(failure.message);
+    this.use = use;
+    this.failure = failure;
+    this.decision = decision;
+  }
 }
 
 export class KeyUse {
   readonly #o: KeyUseOptions;
   readonly #ivs = new RecentIvs();
+  readonly #verifications = new Map<string, number>();
+  #pendingVerifications = 0;
 
   constructor(options: KeyUseOptions) {
     this.#o = options;
   }
 
-  async sign(
+  sign(
     caller: Caller,
     call: Call,
     request: { key: string; version: number; algorithm: string; content: Content | undefined; der: boolean },
   ): Promise<Done & { readonly signature: Uint8Array }> {
-    const use: Use = { caller, call, operation: 'sign', key: request.key, algorithm: request.algorithm };
-    const { content } = request;
-    await this.#wellFormed(use, () => contentProblem(content, request.algorithm, request.der));
-    const permitted = await this.#permit(use, request.version, 'sign');
-    const facts = FACTS[permitted.jose];
-    const { kind, bytes } = content!;
-    const data =
-      kind === 'digest' || facts.hash === undefined ? bytes : digestNow(facts.hash, bytes, 'buffer');
-    const input = describeContent(content!, facts.hash, data);
-    const performed = await this.#perform(
-      permitted,
-      input,
-      (token, object, context) => token.sign({ object, algorithm: permitted.jose, data }, context),
-      (signature, token) => this.#verifies(permitted, content!, signature, token),
-    );
-    const signature = performed.value;
-    const normalised = facts.curve === undefined ? signature : normaliseEcdsa(signature, facts.curve);
-    const leafIndex = await this.#conclude(permitted, input, performed.attempts, {
-      kind: 'signature',
-      bytes: signature.length,
-      sha256: sha256Text(normalised),
+    return this.#recorded(async () => {
+      const { content } = request;
+      const use = this.#use(
+        caller,
+        call,
+        'sign',
+        request,
+        content?.kind ?? 'none',
+        content?.bytes.length ?? 0,
+      );
+      this.#wellFormed(use, () => contentProblem(content, request.algorithm, request.der));
+      const permitted = this.#permit(use, request.version, 'sign');
+      const facts = FACTS[permitted.jose];
+      const { kind, bytes } = content!;
+      const data =
+        kind === 'digest' || facts.hash === undefined ? bytes : digestNow(facts.hash, bytes, 'buffer');
+      const input = describeContent(content!, facts.hash, data);
+      const performed = await this.#perform(
+        permitted,
+        input,
+        (token, object, context, reserve) => {
+          if (permitted.decision.alternatives !== undefined) reserve(digestNow('sha256', data, 'buffer'));
+          return token.sign({ object, algorithm: permitted.jose, data }, context);
+        },
+        (signature, token) => this.#verifies(permitted, data, signature, token),
+      );
+      const signature = performed.value;
+      const normalised = facts.curve === undefined ? signature : normaliseEcdsa(signature, facts.curve);
+      const leafIndex = await this.#conclude(performed, input, {
+        kind: 'signature',
+        bytes: signature.length,
+        sha256: sha256Text(normalised),
+      });
+      return {
+        signature: request.der ? ecdsaToDer(signature) : signature,
+        version: permitted.version.version,
+        leafIndex,
+      };
     });
-    return {
-      signature: request.der ? ecdsaToDer(signature) : signature,
-      version: permitted.version.version,
-      leafIndex,
-    };
   }
 
   /** What is signed is built here, for the key that signs it; the digest of what was built is on record. */
-  async signTyped(
+  signTyped(
     caller: Caller,
     call: Call,
     request: TypedRequest,
   ): Promise<Done & { readonly result: Uint8Array }> {
-    const use: Use = {
-      caller,
-      call,
-      operation: request.operation,
-      key: request.key,
-      algorithm: request.algorithm,
-    };
-    await this.#wellFormed(use, () => undefined);
-    const permitted = await this.#permit(use, request.version, 'sign');
-    const { jose, version } = permitted;
-    const { hash, curve } = FACTS[jose];
-    // Filled when something is built: before that there is nothing to describe.
-    const input: { -readonly [field in keyof DigestedContent]: DigestedContent[field] } = {
-      kind: 'message',
-      bytes: 0,
-    };
-    const performed = await this.#perform(
-      permitted,
-      input,
-      async (token, object, context) => {
-        const { publicKey } = version.objects.find(({ tokenSerial }) => tokenSerial === token.info?.serial)!;
-        const built = await request.build({
-          algorithm: jose,
-          publicKey,
-          kid: publishKey(publicKey, version.algorithms).kid,
-          random: (length) => token.random(length, context),
-        });
-        const { bytes } = built.content;
-        const data = hash === undefined ? bytes : digestNow(hash, bytes, 'buffer');
-        Object.assign(input, describeContent(built.content, hash, data));
-        return { built, signature: await token.sign({ object, algorithm: jose, data }, context) };
-      },
-      ({ built, signature }, token) => this.#verifies(permitted, built.content, signature, token),
-    );
-    const { built, signature } = performed.value;
-    const leafIndex = await this.#conclude(permitted, input, performed.attempts, {
-      kind: 'signature',
-      bytes: signature.length,
-      sha256: sha256Text(curve === undefined ? signature : normaliseEcdsa(signature, curve)),
+    return this.#recorded(async () => {
+      const use: Use = this.#use(caller, call, request.operation, request, 'typed', 0, {
+        type: request.type,
+        facts: request.facts,
+      });
+      this.#wellFormed(use, () => undefined);
+      const permitted = this.#permit(use, request.version, 'sign');
+      const { jose, version } = permitted;
+      const { hash, curve } = FACTS[jose];
+      // Filled when something is built: before that there is nothing to describe.
+      const input: { -readonly [field in keyof DigestedContent]: DigestedContent[field] } = {
+        kind: 'message',
+        bytes: 0,
+      };
+      // A second attempt with the same key signs the very same bytes.
+      let built: { readonly publicKey: Uint8Array; readonly content: BuiltContent } | undefined;
+      const performed = await this.#perform(
+        permitted,
+        input,
+        async (token, object, context, reserve) => {
+          const { publicKey } = version.objects.find(
+            ({ tokenSerial }) => tokenSerial === token.info?.serial,
+          )!;
+          if (built === undefined || !same(built.publicKey, publicKey)) {
+            const key = {
+              algorithm: jose,
+              publicKey,
+              kid: publishKey(publicKey, version.algorithms).kid,
+              random: (length: number) => token.random(length, context),
+            };
+            built = { publicKey, content: await request.build(key) };
+          }
+          const { bytes } = built.content.content;
+          const data = hash === undefined ? bytes : digestNow(hash, bytes, 'buffer');
+          Object.assign(input, describeContent(built.content.content, hash, data));
+          reserve(digestNow('sha256', bytes, 'buffer'));
+          return {
+            built: built.content,
+            data,
+            signature: await token.sign({ object, algorithm: jose, data }, context),
+          };
+        },
+        ({ data, signature }, token) => this.#verifies(permitted, data, signature, token),
+      );
+      const { built: content, signature } = performed.value;
+      const leafIndex = await this.#conclude(performed, input, {
+        kind: 'signature',
+        bytes: signature.length,
+        sha256: sha256Text(curve === undefined ? signature : normaliseEcdsa(signature, curve)),
+      });
+      return { result: content.finish(signature), version: version.version, leafIndex };
     });
-    return { result: built.finish(signature), version: version.version, leafIndex };
   }
 
-  /**
-   * A typed request of which nothing can be made: on record like any refusal, and explained only to whoever may use
-   * the key that way at all, because what is wrong may lie in a profile.
-   */
+  /** Nothing can be made of a typed request. On record; then what the caller is told. */
   async refuseTyped(
     caller: Caller,
     call: Call,
     asked: { readonly operation: TypedOperation; readonly key: string; readonly algorithm: string },
     failure: Failure,
   ): Promise<Failure> {
-    const use: Use = { caller, call, ...asked };
-    await this.#wellFormed(use, () => undefined);
-    const usable = this.#o.policy().usableOperations(caller.identity.spiffeId.id, asked.key);
-    return usable.includes(asked.operation)
-      ? this.#deny(use, failure.reason, failure.message)
-      : this.#deny(use, 'POLICY_DENIED', DENIED);
+    const use = this.#use(caller, call, asked.operation, asked, 'typed', 0);
+    return this.#identityFailure(caller) === undefined
+      ? this.#settled(new Refused(use, failure))
+      : this.#settled(new Refused(use, this.#identityFailure(caller)!));
   }
 
   /** With the public half, in the broker: the token is not asked and the log only tells of refusals. */
-  async verify(
+  verify(
     caller: Caller,
     call: Call,
     request: {
@@ -207,31 +277,55 @@ export class KeyUse {
       der: boolean;
     },
   ): Promise<{ readonly valid: boolean; readonly version: number }> {
-    const use: Use = { caller, call, operation: 'verify', key: request.key, algorithm: request.algorithm };
-    await this.#wellFormed(use, () =>
-      request.signature.length === 0 || request.signature.length > 1024
-        ? 'signature must be 1 to 1024 bytes'
-        : contentProblem(request.content, request.algorithm, request.der),
-    );
-    const { version, jose } = await this.#permit(use, request.version, 'sign');
-    const curve = FACTS[jose].curve;
-    const signature =
-      request.der && curve !== undefined ? ecdsaFromDer(request.signature, curve.bytes) : request.signature;
-    if (signature === undefined) return { valid: false, version: version.version };
-    for (const publicKey of distinctPublicKeys(version)) {
-      const isValid = await this.#o.verifier.verify({
-        algorithm: jose as SignatureAlgorithm,
-        publicKey,
-        content: request.content!.kind,
-        data: request.content!.bytes,
-        signature,
-      });
-      if (isValid) return { valid: true, version: version.version };
-    }
-    return { valid: false, version: version.version };
+    return this.#recorded(async () => {
+      const { content } = request;
+      const use = this.#use(
+        caller,
+        call,
+        'verify',
+        request,
+        content?.kind ?? 'none',
+        content?.bytes.length ?? 0,
+      );
+      this.#wellFormed(use, () =>
+        request.signature.length === 0 || request.signature.length > 1024
+          ? 'signature must be 1 to 1024 bytes'
+          : contentProblem(content, request.algorithm, request.der),
+      );
+      const permitted = this.#permit(use, request.version, 'sign');
+      const { version, jose } = permitted;
+      const spent = await this.#spend(permitted);
+      spent.settle('yes');
+      const { curve, hash } = FACTS[jose];
+      const signature =
+        request.der && curve !== undefined ? ecdsaFromDer(request.signature, curve.bytes) : request.signature;
+      if (signature === undefined) return { valid: false, version: version.version };
+      const { kind, bytes } = content!;
+      const isDigest = kind === 'digest' || hash !== undefined;
+      const data = kind === 'digest' || hash === undefined ? bytes : digestNow(hash, bytes, 'buffer');
+      const release = this.#admitVerification(use);
+      try {
+        for (const publicKey of distinctPublicKeys(version)) {
+          const isValid = await this.#o.verifier.verify({
+            algorithm: jose as SignatureAlgorithm,
+            publicKey,
+            content: isDigest ? 'digest' : 'message',
+            data,
+            signature,
+          });
+          if (isValid) return { valid: true, version: version.version };
+        }
+        return { valid: false, version: version.version };
+      } catch (error) {
+        if (error instanceof VerifierError) throw new Refused(use, verifierFailure(error, 'no'));
+        throw error;
+      } finally {
+        release();
+      }
+    });
   }
 
-  async encrypt(
+  encrypt(
     caller: Caller,
     call: Call,
     request: {
@@ -242,184 +336,134 @@ export class KeyUse {
       associatedData: Uint8Array;
     },
   ): Promise<Done & { readonly ciphertext: Uint8Array }> {
-    const use: Use = { caller, call, operation: 'encrypt', key: request.key, algorithm: request.algorithm };
-    await this.#wellFormed(use, () => {
-      if (request.plaintext.length === 0) return 'plaintext is empty';
-      if (request.plaintext.length > MAX_PLAINTEXT_BYTES) {
-        return 'plaintext is over 64 KiB: use GenerateDataKey and encrypt with that locally (the command line does)';
-      }
-      return associatedDataProblem(request.associatedData);
+    return this.#recorded(async () => {
+      const { plaintext, associatedData } = request;
+      const use = this.#use(caller, call, 'encrypt', request, 'plaintext', plaintext.length);
+      this.#wellFormed(use, () => {
+        if (plaintext.length === 0) return 'plaintext is empty';
+        if (plaintext.length > MAX_PLAINTEXT_BYTES) {
+          return 'plaintext is over 64 KiB: use GenerateDataKey and encrypt with that locally (the command line does)';
+        }
+        return associatedDataProblem(associatedData);
+      });
+      const permitted = this.#permit(use, request.version, 'encrypt');
+      const { ciphertext, version, leafIndex } = await this.#seal(
+        permitted,
+        { kind: 'plaintext', bytes: plaintext.length },
+        () => plaintext,
+        associatedData,
+      );
+      return { ciphertext, version, leafIndex };
     });
-    const permitted = await this.#permit(use, request.version, 'encrypt');
-    return this.#seal(permitted, request.plaintext, request.associatedData, 'plaintext');
   }
 
-  async generateDataKey(
+  generateDataKey(
     caller: Caller,
     call: Call,
     request: { key: string; version: number; length: number; associatedData: Uint8Array },
   ): Promise<Done & { readonly plaintext: Uint8Array; readonly wrapped: Uint8Array }> {
-    const use: Use = { caller, call, operation: 'generate-data-key', key: request.key, algorithm: '' };
-    const length = request.length === 0 ? 32 : request.length;
-    await this.#wellFormed(use, () =>
-      [16, 24, 32, 48, 64].includes(length)
-        ? associatedDataProblem(request.associatedData)
-        : 'length must be 16, 24, 32, 48 or 64 bytes',
-    );
-    const permitted = await this.#permit(use, request.version, 'encrypt');
-    const random = await this.#perform(
-      permitted,
-      { kind: 'data-key', bytes: length },
-      (token, _object, context) => token.random(length, context),
-    );
-    const sealed = await this.#seal(permitted, random.value, request.associatedData, 'data-key');
-    return {
-      plaintext: random.value,
-      wrapped: sealed.ciphertext,
-      version: sealed.version,
-      leafIndex: sealed.leafIndex,
-    };
+    return this.#recorded(async () => {
+      const length = request.length === 0 ? 32 : request.length;
+      const asked = { key: request.key, algorithm: '', version: request.version };
+      const use = this.#use(caller, call, 'generate-data-key', asked, 'none', length);
+      this.#wellFormed(use, () =>
+        [16, 24, 32, 48, 64].includes(length)
+          ? associatedDataProblem(request.associatedData)
+          : 'length must be 16, 24, 32, 48 or 64 bytes',
+      );
+      const permitted = this.#permit(use, request.version, 'encrypt');
+      const { plaintext, ciphertext, version, leafIndex } = await this.#seal(
+        permitted,
+        { kind: 'data-key', bytes: length },
+        (token, context) => token.random(length, context),
+        request.associatedData,
+      );
+      return { plaintext, wrapped: ciphertext, version, leafIndex };
+    });
   }
 
-  async decrypt(
+  decrypt(
     caller: Caller,
     call: Call,
     request: { key: string; ciphertext: Uint8Array; associatedData: Uint8Array },
   ): Promise<Done & { readonly plaintext: Uint8Array }> {
-    const parsed = parseCiphertext(request.ciphertext);
-    const use: Use = {
-      caller,
-      call,
-      operation: 'decrypt',
-      key: request.key,
-      algorithm: parsed?.algorithm ?? '',
-    };
-    await this.#wellFormed(use, () =>
-      request.ciphertext.length === 0
-        ? 'ciphertext is empty'
-        : request.ciphertext.length > MAX_PLAINTEXT_BYTES + 512
-          ? 'ciphertext is longer than Encrypt makes'
-          : associatedDataProblem(request.associatedData),
-    );
-    const permitted = await this.#permit(use, parsed?.key === request.key ? parsed.version : 0, 'decrypt');
-    const input: DigestedContent = {
-      kind: 'ciphertext',
-      bytes: request.ciphertext.length,
-      sha256: sha256Text(request.ciphertext),
-    };
-    if (
-      parsed === undefined ||
-      parsed.key !== request.key ||
-      permitted.version.version !== parsed.version ||
-      !permitted.version.algorithms.includes(parsed.algorithm) ||
-      (parsed.algorithm === 'RSA-OAEP-256' && request.associatedData.length > 0)
-    ) {
-      throw await this.#failed(permitted, input, [], new Failure('CIPHERTEXT_REJECTED', REJECTED));
-    }
-    const performed = await this.#perform(permitted, input, (token, object, context) =>
-      token.decrypt(
-        {
-          object,
-          algorithm: parsed.algorithm,
-          iv: parsed.iv,
-          sealed: parsed.sealed,
-          associatedData:
-            parsed.algorithm === 'A256GCM' ? associatedDataFor(parsed.header, request.associatedData) : EMPTY,
-        },
-        context,
-      ),
-    );
-    const leafIndex = await this.#conclude(permitted, input, performed.attempts, {
-      kind: 'plaintext',
-      bytes: performed.value.length,
+    return this.#recorded(async () => {
+      const parsed = parseCiphertext(request.ciphertext);
+      const asked = { key: request.key, algorithm: parsed?.algorithm ?? '', version: parsed?.version ?? 0 };
+      const use = this.#use(caller, call, 'decrypt', asked, 'ciphertext', request.ciphertext.length);
+      this.#wellFormed(use, () =>
+        request.ciphertext.length === 0
+          ? 'ciphertext is empty'
+          : request.ciphertext.length > MAX_PLAINTEXT_BYTES + 512
+            ? 'ciphertext is longer than Encrypt makes'
+            : associatedDataProblem(request.associatedData),
+      );
+      const permitted = this.#permit(use, parsed?.key === request.key ? parsed.version : 0, 'decrypt');
+      if (
+        parsed === undefined ||
+        parsed.key !== request.key ||
+        permitted.version.version !== parsed.version ||
+        !permitted.version.algorithms.includes(parsed.algorithm) ||
+        (parsed.algorithm === 'RSA-OAEP-256' && request.associatedData.length > 0)
+      ) {
+        throw new Refused(use, new Failure('CIPHERTEXT_REJECTED', REJECTED), permitted.decision);
+      }
+      return this.#open(permitted, parsed, request);
     });
-    return { plaintext: performed.value, version: permitted.version.version, leafIndex };
   }
 
-  async mac(
+  mac(
     caller: Caller,
     call: Call,
     request: { key: string; version: number; algorithm: string; message: Uint8Array },
   ): Promise<Done & { readonly mac: Uint8Array }> {
-    const use: Use = { caller, call, operation: 'mac', key: request.key, algorithm: request.algorithm };
-    const { value, permitted, input, attempts } = await this.#computeMac(use, request);
-    const leafIndex = await this.#conclude(permitted, input, attempts, { kind: 'mac', bytes: value.length });
-    return { mac: value, version: permitted.version.version, leafIndex };
+    return this.#recorded(async () => {
+      const use = this.#use(caller, call, 'mac', request, 'message', request.message.length);
+      const { performed, permitted, input } = await this.#computeMac(use, request);
+      const { value } = performed;
+      const leafIndex = await this.#conclude(performed, input, { kind: 'mac', bytes: value.length });
+      return { mac: value, version: permitted.version.version, leafIndex };
+    });
   }
 
-  async verifyMac(
+  verifyMac(
     caller: Caller,
     call: Call,
     request: { key: string; version: number; algorithm: string; message: Uint8Array; mac: Uint8Array },
   ): Promise<Done & { readonly valid: boolean }> {
-    const use: Use = {
-      caller,
-      call,
-      operation: 'verify-mac',
-      key: request.key,
-      algorithm: request.algorithm,
-    };
-    const { value, permitted, input, attempts } = await this.#computeMac(use, request);
-    // A shorter MAC is another claim: whole and in constant time, or not valid.
-    const valid = value.length === request.mac.length && timingSafeEqual(value, request.mac);
-    const leafIndex = await this.#conclude(permitted, input, attempts, undefined);
-    return { valid, version: permitted.version.version, leafIndex };
+    return this.#recorded(async () => {
+      const use = this.#use(caller, call, 'verify-mac', request, 'message', request.message.length);
+      const { performed, permitted, input } = await this.#computeMac(use, request);
+      const { value } = performed;
+      // A shorter MAC is another claim: whole and in constant time, or not valid.
+      const valid = same(value, request.mac);
+      const leafIndex = await this.#conclude(performed, input, undefined);
+      return { valid, version: permitted.version.version, leafIndex };
+    });
   }
 
-  async random(
+  random(
     caller: Caller,
     call: Call,
     length: number,
   ): Promise<{ readonly random: Uint8Array; readonly leafIndex: number }> {
-    const use: Use = { caller, call, operation: 'random', key: '', algorithm: '' };
-    await this.#wellFormed(use, () =>
-      length >= 1 && length <= 1024 ? undefined : 'length must be 1 to 1024 bytes',
-    );
-    const decision = await this.#decide(use);
-    const output: DigestedContent = { kind: 'random', bytes: length };
-    const common = {
-      ...this.#subject(use),
-      decision: 'allow',
-      rule: decision.rule,
-      policy: decision.policyHash,
-      output,
-    } as const;
-    let held: Binding | undefined;
-    let started = performance.now();
-    try {
-      const chosen = this.#o.pool.choose(caller.identity.spiffeId.id, undefined, call);
-      held = chosen instanceof Promise ? await chosen : chosen;
-      const stopped = this.#recheck({ ...use, policyHash: decision.policyHash });
-      if (stopped !== undefined) throw stopped;
-      started = performance.now();
-      const random = await held.token.random(length, call);
-      const attempts = [attempt(held.token, 'ok', started)];
-      const leafIndex = await this.#append({
-        ...common,
-        performed: 'yes',
-        attempts,
-        latencyMicros: call.elapsedMicros,
+    return this.#recorded(async () => {
+      const asked = { key: '', algorithm: '', version: 0 };
+      const use = this.#use(caller, call, 'random', asked, 'none', length);
+      this.#wellFormed(use, () =>
+        length >= 1 && length <= 1024 ? undefined : 'length must be 1 to 1024 bytes',
+      );
+      const permitted: Permitted = { ...use, decision: this.#decide(use), version: undefined };
+      const performed = await this.#perform(permitted, undefined, (token, _object, context, reserve) => {
+        reserve(EMPTY);
+        return token.random(length, context);
       });
-      return { random, leafIndex };
-    } catch (error) {
-      const failure = toFailure(error);
-      if (failure.reason.startsWith('AUDIT_')) throw failure;
-      await this.#append({
-        ...common,
-        reason: failure.reason,
-        performed: failure.performed,
-        ...(held === undefined || error instanceof Failure
-          ? {}
-          : { attempts: [attempt(held.token, 'failed', started, error)] }),
-        latencyMicros: call.elapsedMicros,
-      });
-      throw failure;
-    } finally {
-      if (held !== undefined) this.#o.pool.release(held);
-    }
+      const leafIndex = await this.#conclude(performed, undefined, { kind: 'random', bytes: length });
+      return { random: performed.value, leafIndex };
+    });
   }
 
-  async publicKey(
+  publicKey(
     caller: Caller,
     call: Call,
     request: { key: string; version: number },
@@ -428,78 +472,166 @@ export class KeyUse {
     readonly published: ReturnType<typeof publishKey>;
     readonly others: readonly ReturnType<typeof publishKey>[];
   }> {
-    const use: Use = { caller, call, operation: 'verify', key: request.key, algorithm: '' };
-    await this.#wellFormed(use, () => undefined);
-    const usable = this.#o.policy().usableOperations(caller.identity.spiffeId.id, request.key);
-    const version = isReservedKeyName(request.key)
-      ? undefined
-      : this.#o.catalog.find(request.key, request.version);
-    if (usable.length === 0 || version === undefined) throw await this.#deny(use, 'POLICY_DENIED', DENIED);
-    const [first, ...rest] = distinctPublicKeys(version);
-    if (first === undefined) throw await this.#deny(use, 'REQUEST_INVALID', 'the key has no public half');
-    return {
-      version,
-      published: publishKey(first, version.algorithms),
-      others: rest.map((spki) => publishKey(spki, version.algorithms)),
-    };
+    return this.#recorded(async () => {
+      const asked = { ...request, algorithm: '' };
+      const use = this.#use(caller, call, 'verify', asked, 'none', 0, undefined, 'get-public-key');
+      this.#wellFormed(use, () => undefined);
+      const usable = this.#o.policy().usableOperations(caller.identity.spiffeId.id, request.key);
+      const version = isReservedKeyName(request.key)
+        ? undefined
+        : this.#o.catalog.find(request.key, request.version);
+      if (usable.length === 0 || version === undefined) {
+        throw new Refused(use, new Failure('POLICY_DENIED', DENIED));
+      }
+      const [first, ...rest] = distinctPublicKeys(version);
+      if (first === undefined)
+        throw new Refused(use, new Failure('REQUEST_INVALID', 'the key has no public half'));
+      return {
+        version,
+        published: publishKey(first, version.algorithms),
+        others: rest.map((spki) => publishKey(spki, version.algorithms)),
+      };
+    });
   }
 
   /** Names that the caller may use, with what it may do; nothing of the others. */
-  async usableKeys(
+  usableKeys(
     caller: Caller,
     call: Call,
   ): Promise<readonly { readonly version: KeyVersion; readonly operations: readonly Operation[] }[]> {
-    await this.#wellFormed({ caller, call, operation: 'verify', key: '', algorithm: '' }, () => undefined);
-    const policy = this.#o.policy();
-    const found = [];
-    for (const name of this.#o.catalog.names()) {
-      if (isReservedKeyName(name)) continue;
-      const version = this.#o.catalog.find(name, 0);
-      if (version === undefined) continue;
-      const fitting = OPERATIONS_OF[version.purpose];
-      const operations = policy
-        .usableOperations(caller.identity.spiffeId.id, name)
-        .filter((operation) => fitting.includes(operation));
-      if (operations.length > 0) found.push({ version, operations });
-    }
-    return found;
+    return this.#recorded(async () => {
+      const asked = { key: '', algorithm: '', version: 0 };
+      this.#wellFormed(
+        this.#use(caller, call, 'verify', asked, 'none', 0, undefined, 'list-keys'),
+        () => undefined,
+      );
+      const policy = this.#o.policy();
+      const found = [];
+      for (const name of this.#o.catalog.names()) {
+        if (isReservedKeyName(name)) continue;
+        const version = this.#o.catalog.find(name, 0);
+        if (version === undefined) continue;
+        const fitting = OPERATIONS_OF[version.purpose];
+        const operations = policy
+          .usableOperations(caller.identity.spiffeId.id, name)
+          .filter((operation) => fitting.includes(operation));
+        if (operations.length > 0) found.push({ version, operations });
+      }
+      return found;
+    });
   }
 
   /** Identity again, for what has no key: expiry and freezes change while a connection lives. @throws Failure */
   async identify(caller: Caller, call: Call, operation: string): Promise<void> {
-    const failure = this.#identityFailure(caller);
-    if (failure === undefined) return;
-    await this.#o.audit.appendRefusal({
-      kind: 'key-use',
-      subject: caller.identity.spiffeId.id,
-      credential: caller.identity.credential.sha256,
-      peer: caller.peer,
-      operation,
-      decision: 'deny',
-      reason: failure.reason,
-      performed: 'no',
-      latencyMicros: call.elapsedMicros,
-    });
-    throw failure;
+    let failure = this.#identityFailure(caller);
+    // Otherwise a freeze of the trust domain, or of each of them, could never be lifted again.
+    if (
+      failure?.reason === 'CREDENTIAL_FROZEN' &&
+      (operation === 'Admin.Unfreeze' || operation === 'Admin.ListFreezes') &&
+      this.#o.administrators?.has(caller.identity.spiffeId.id) === true &&
+      !this.#o.freezes.isFrozen('credential', caller.identity.credential.sha256)
+    ) {
+      failure = undefined;
+    }
+    if (failure !== undefined) throw await this.refuse(caller, call, operation, failure);
   }
 
-  async #wellFormed(use: Use, problem: () => string | undefined): Promise<void> {
+  /** A refusal of something that is no use of a key. On record; then what the caller is told. */
+  async refuse(caller: Caller, call: Call, operation: string, failure: Failure): Promise<Failure> {
+    try {
+      await this.#o.audit.appendRefusal({
+        kind: 'key-use',
+        subject: caller.identity.spiffeId.id,
+        credential: caller.identity.credential.sha256,
+        peer: caller.peer,
+        operation,
+        decision: 'deny',
+        reason: failure.reason,
+        performed: 'no',
+        latencyMicros: call.elapsedMicros,
+      });
+    } catch (error) {
+      return auditFailure(error, 'no');
+    }
+    return failure;
+  }
+
+  #use(
+    caller: Caller,
+    call: Call,
+    operation: Operation,
+    asked: { readonly key: string; readonly algorithm: string; readonly version?: number },
+    content: Circumstances['content'],
+    bytes: number,
+    typed?: Circumstances['typed'],
+    recordedAs?: string,
+  ): Use {
+    const { clock } = this.#o;
+    const { peer } = caller;
+    return {
+      caller,
+      call,
+      operation,
+      key: asked.key,
+      algorithm: asked.algorithm,
+      circumstances: {
+        now: clock.now(),
+        clockDoubtMs: clock.doubtMs(),
+        bytes,
+        content,
+        version: asked.version ?? 0,
+        typed,
+        evidence: EVIDENCE[caller.identity.credential.type],
+        peerAddress: peer.slice(0, Math.max(0, peer.lastIndexOf(':'))),
+      },
+      ...(recordedAs === undefined ? {} : { recordedAs }),
+    };
+  }
+
+  /** Runs one request; a refusal is on record before the caller hears of it. */
+  async #recorded<T>(run: () => Promise<T>): Promise<T> {
+    try {
+      return await run();
+    } catch (error) {
+      throw error instanceof Refused ? await this.#settled(error) : error;
+    }
+  }
+
+  async #settled({ use, failure, decision }: Refused): Promise<Failure> {
+    try {
+      await this.#o.audit.appendRefusal({
+        ...this.#subject(use),
+        decision: 'deny',
+        reason: failure.reason,
+        performed: 'no',
+        rule: decision?.rule ?? '',
+        policy: decision?.policyHash ?? this.#o.policy().hash,
+        inputs: encodeInputs(use.circumstances),
+        latencyMicros: use.call.elapsedMicros,
+      });
+    } catch (error) {
+      return auditFailure(error, 'no');
+    }
+    return failure;
+  }
+
+  #wellFormed(use: Use, problem: () => string | undefined): void {
     const found =
-      use.key !== '' || use.operation === 'random' || use.operation === 'verify'
-        ? use.key !== '' && !isKeyName(use.key)
+      use.key === '' && use.operation !== 'random' && use.recordedAs !== 'list-keys'
+        ? 'key name is missing'
+        : use.key !== '' && !isKeyName(use.key)
           ? 'key name is malformed'
-          : problem()
-        : 'key name is missing';
-    if (found !== undefined) throw await this.#deny(use, 'REQUEST_INVALID', found);
+          : problem();
+    if (found !== undefined) throw new Refused(use, new Failure('REQUEST_INVALID', found));
     const identity = this.#identityFailure(use.caller);
-    if (identity !== undefined) throw await this.#deny(use, identity.reason, identity.message);
-    const unwritable = this.#o.audit.failure;
-    if (unwritable !== undefined) throw auditFailure(unwritable, 'no');
+    if (identity !== undefined) throw new Refused(use, identity);
+    const { failure } = this.#o.audit;
+    if (failure !== undefined) throw auditFailure(failure, 'no');
   }
 
   #identityFailure(caller: Caller): Failure | undefined {
     const { identity } = caller;
-    if (Date.now() >= identity.credential.notAfter) {
+    if (this.#o.clock.now() >= identity.credential.notAfter) {
       return new Failure('SVID_EXPIRED', 'your X.509-SVID has expired: connect again with a fresh one');
     }
     const { freezes } = this.#o;
@@ -513,99 +645,123 @@ export class KeyUse {
     return undefined;
   }
 
-  async #decide(use: Use): Promise<{ readonly rule: string; readonly policyHash: string }> {
+  #decide(use: Use): Decision {
     const decision = this.#o.policy().decide({
       spiffeId: use.caller.identity.spiffeId.id,
       operation: use.operation,
       key: use.key,
       algorithm: canonicalAlgorithm(use.algorithm),
+      circumstances: use.circumstances,
     });
-    if (decision.effect === 'deny') throw await this.#deny(use, 'POLICY_DENIED', DENIED, decision);
+    if (decision.effect === 'deny') throw new Refused(use, new Failure('POLICY_DENIED', DENIED), decision);
     return decision;
   }
 
   /** Policy on identity, operation and name first; only then what depends on the key. */
-  async #permit(
-    use: Use,
-    wanted: number,
-    purpose: 'sign' | 'encrypt' | 'decrypt' | 'mac',
-  ): Promise<Permitted> {
-    // A caller that names no algorithm means the key's only one; policy is asked about that.
-    const named =
-      use.algorithm !== '' || isReservedKeyName(use.key) ? undefined : this.#o.catalog.find(use.key, wanted);
-    const algorithm =
-      use.algorithm !== '' ? use.algorithm : named?.algorithms.length === 1 ? named.algorithms[0]! : '';
-    const asked: Use = { ...use, algorithm };
-    const decision = await this.#decide(asked);
-    const version = isReservedKeyName(use.key) ? undefined : this.#o.catalog.find(use.key, wanted);
+  #permit(use: Use, wanted: number, purpose: 'sign' | 'encrypt' | 'decrypt' | 'mac'): KeyPermitted {
+    const decision = this.#decide(this.#withOnlyAlgorithm(use, wanted));
+    const { key } = use;
+    const version = isReservedKeyName(key) ? undefined : this.#o.catalog.find(key, wanted);
     if (version === undefined) {
-      const exists = this.#o.catalog.versions(use.key).length > 0 && !isReservedKeyName(use.key);
-      if (exists && purpose === 'decrypt') {
-        throw await this.#deny(asked, 'CIPHERTEXT_REJECTED', REJECTED, decision);
-      }
-      throw await this.#deny(asked, 'POLICY_DENIED', DENIED, { ...decision, rule: '' });
+      const exists = this.#o.catalog.versions(key).length > 0 && !isReservedKeyName(key);
+      if (exists && purpose === 'decrypt')
+        throw new Refused(use, new Failure('CIPHERTEXT_REJECTED', REJECTED), decision);
+      throw new Refused(use, new Failure('POLICY_DENIED', DENIED), { ...decision, rule: '' });
     }
-    const refuse = (reason: Reason, text: string): Promise<Failure> =>
-      this.#deny(asked, reason, text, decision);
-    if (this.#o.freezes.isFrozen('key', use.key))
-      throw await refuse('KEY_UNUSABLE', 'the key is frozen: ask your security team');
+    const refuse = (reason: Reason, text: string): Refused =>
+      new Refused(use, new Failure(reason, text), decision);
+    if (this.#o.freezes.isFrozen('key', key))
+      throw refuse('KEY_UNUSABLE', 'the key is frozen: ask your security team');
     const isReading = purpose === 'decrypt' || use.operation === 'verify' || use.operation === 'verify-mac';
     if (version.state !== 'active' && !(isReading && version.state === 'deactivated')) {
-      throw await refuse('KEY_UNUSABLE', `this version of the key is ${version.state}`);
+      throw refuse('KEY_UNUSABLE', `this version of the key is ${version.state}`);
     }
     if (version.decryptOnly && purpose === 'encrypt') {
-      throw await refuse('KEY_UNUSABLE', 'the key only decrypts: how often it was used elsewhere is unknown');
+      throw refuse('KEY_UNUSABLE', 'the key only decrypts: how often it was used elsewhere is unknown');
     }
     if (version.purpose !== (purpose === 'decrypt' ? 'encrypt' : purpose)) {
-      throw await refuse('REQUEST_INVALID', `the key is for ${version.purpose}`);
+      throw refuse('REQUEST_INVALID', `the key is for ${version.purpose}`);
     }
-    if (purpose === 'decrypt') {
-      return {
-        ...asked,
-        version,
-        jose: version.algorithms[0]!,
-        rule: decision.rule,
-        policyHash: decision.policyHash,
-      };
-    }
-    const jose = parseAlgorithm(algorithm);
+    const jose =
+      purpose === 'decrypt' || use.algorithm === ''
+        ? version.algorithms.length === 1 || purpose === 'decrypt'
+          ? version.algorithms[0]
+          : undefined
+        : parseAlgorithm(use.algorithm);
     if (jose === undefined || !version.algorithms.includes(jose)) {
-      throw await refuse(
+      throw refuse(
         'REQUEST_INVALID',
         `algorithm does not fit the key, which is for ${version.algorithms.join(', ')}`,
       );
     }
-    return { ...asked, version, jose, rule: decision.rule, policyHash: decision.policyHash };
+    return { ...use, algorithm: purpose === 'decrypt' ? use.algorithm : jose, decision, version, jose };
   }
 
-  /** Freeze, expiry and policy again, just before an operation leaves for the token. */
-  #recheck(permitted: Use & { readonly policyHash: string }): Failure | undefined {
+  /**
+   * A caller that names no algorithm means the key's only one, and policy is asked about that. The catalog is looked
+   * at only for callers who may know that the key exists.
+   */
+  #withOnlyAlgorithm(use: Use, wanted: number): Use {
+    if (use.algorithm !== '' || isReservedKeyName(use.key)) return use;
+    if (this.#o.policy().usableOperations(use.caller.identity.spiffeId.id, use.key).length === 0) return use;
+    const algorithms = this.#o.catalog.find(use.key, wanted)?.algorithms;
+    return algorithms?.length === 1 ? { ...use, algorithm: algorithms[0]! } : use;
+  }
+
+  /**
+   * Freeze, expiry, windows, log and policy again, just before an operation leaves for the token. Under a policy that
+   * has changed meanwhile, its decision.
+   */
+  #recheck(permitted: Permitted, spent: Spent): Failure | Decision | undefined {
     const { caller, call } = permitted;
     if (call.aborted) return new Failure('CANCELLED', 'the caller went away');
     if (performance.now() >= call.deadline) return new Failure('DEADLINE_EXCEEDED', 'the deadline passed');
+    if (this.#o.audit.failure !== undefined) return auditFailure(this.#o.audit.failure, 'no');
     const identity = this.#identityFailure(caller);
     if (identity !== undefined) return identity;
-    if (this.#o.freezes.isFrozen('key', permitted.key))
+    if (permitted.key !== '' && this.#o.freezes.isFrozen('key', permitted.key))
       return new Failure('KEY_UNUSABLE', 'the key is frozen: ask your security team');
+    const { clock } = this.#o;
     const policy = this.#o.policy();
-    if (policy.hash === permitted.policyHash) return undefined;
+    if (policy.hash === permitted.decision.policyHash) {
+      const isOpen = spent.allowance?.isOpenAt(clock.now(), clock.doubtMs()) ?? true;
+      return isOpen ? undefined : new Failure('POLICY_DENIED', DENIED);
+    }
     const decision = policy.decide({
       spiffeId: caller.identity.spiffeId.id,
       operation: permitted.operation,
       key: permitted.key,
       algorithm: canonicalAlgorithm(permitted.algorithm),
+      circumstances: { ...permitted.circumstances, now: clock.now(), clockDoubtMs: clock.doubtMs() },
     });
-    return decision.effect === 'allow' ? undefined : new Failure('POLICY_DENIED', DENIED);
+    return decision.effect === 'allow' ? decision : new Failure('POLICY_DENIED', DENIED);
+  }
+
+  /** @throws Refused */
+  async #spend(permitted: Permitted): Promise<Spent> {
+    try {
+      return await this.#o.spending.take(
+        permitted.decision,
+        permitted.caller.identity,
+        permitted.key,
+        permitted.circumstances.bytes,
+      );
+    } catch (error) {
+      throw error instanceof Failure ? new Refused(permitted, error, permitted.decision) : error;
+    }
   }
 
   /** At most two attempts, on different tokens where there are; every one goes into the entry. */
   async #perform<T>(
-    permitted: Permitted,
-    input: DigestedContent,
-    run: (token: TokenAdapter, object: number, context: OperationContext) => Promise<T>,
+    start: Permitted,
+    input: DigestedContent | undefined,
+    run: Run<T>,
     isRight?: (value: T, token: TokenAdapter) => Promise<boolean>,
   ): Promise<Performed<T>> {
     const attempts: Attempt[] = [];
+    let permitted = start;
+    let spent =
+      permitted.decision.alternatives === undefined ? freeOf(permitted) : await this.#spend(permitted);
     let except: TokenAdapter | undefined;
     for (;;) {
       let token: TokenAdapter | undefined;
@@ -620,26 +776,39 @@ export class KeyUse {
         );
         const binding = chosen instanceof Promise ? await chosen : chosen;
         held = binding;
-        const stopped = this.#recheck(permitted);
-        if (stopped !== undefined) throw stopped;
+        for (;;) {
+          const found = this.#recheck(permitted, spent);
+          if (found === undefined) break;
+          if (found instanceof Failure) throw found;
+          // Another policy came into force: it counts what it allows, and is what the entry names.
+          spent.settle(performedOf(attempts));
+          permitted = { ...permitted, decision: found };
+          spent = found.alternatives === undefined ? freeOf(permitted) : await this.#spend(permitted);
+        }
         token = binding.token;
         started = performance.now();
-        const value = await run(token, binding.object, permitted.call);
+        const cost = spent;
+        const value = await run(token, binding.object, permitted.call, (content) => cost.reserve(content));
         held = undefined;
         this.#o.pool.release(binding);
         if (isRight === undefined || (await isRight(value, token))) {
           attempts.push(attempt(token, 'ok', started));
-          return { value, attempts };
+          return { value, attempts, permitted, spent };
         }
         attempts.push(attempt(token, 'mismatch', started));
         if (attempts.length > 1) throw new Failure('INTERNAL', 'internal error', { performed: 'yes' });
       } catch (error) {
         if (held !== undefined) this.#o.pool.release(held);
-        if (token === undefined || error instanceof Failure) {
-          throw await this.#failed(permitted, input, attempts, withHistory(toFailure(error), attempts));
+        if (token === undefined || error instanceof Failure || error instanceof Refused) {
+          if (error instanceof VerifierWithheld) attempts.push(attempt(token!, 'ok', started));
+          throw await this.#failed(
+            { permitted, spent, attempts },
+            input,
+            withHistory(error instanceof Refused ? error.failure : toFailure(error), attempts),
+          );
         }
         attempts.push(attempt(token, 'failed', started, error));
-        if (error instanceof AdapterError && error.reason === 'KEY_MISSING_ON_TOKEN') {
+        if (error instanceof AdapterError && error.reason === 'KEY_MISSING_ON_TOKEN' && permitted.version) {
           this.#o.keys.revoke(token, permitted.version.id, 'the object is gone');
         }
         if (
@@ -649,9 +818,9 @@ export class KeyUse {
         ) {
           const failure = toFailure(error);
           if (failure.reason === 'INTERNAL') {
-            this.#o.log('error', 'an operation failed', { key: permitted.version.id, error: String(error) });
+            this.#o.log('error', 'an operation failed', { key: permitted.key, error: String(error) });
           }
-          throw await this.#failed(permitted, input, attempts, withHistory(failure, attempts));
+          throw await this.#failed({ permitted, spent, attempts }, input, withHistory(failure, attempts));
         }
       }
       except = token;
@@ -660,139 +829,193 @@ export class KeyUse {
 
   /** A signature that does not verify is not released: the token returned wrong bytes, and leaves service. */
   async #verifies(
-    permitted: Permitted,
-    content: Content,
+    permitted: KeyPermitted,
+    data: Uint8Array,
     signature: Uint8Array,
     token: TokenAdapter,
   ): Promise<boolean> {
     const { version, jose } = permitted;
-    if (version.verify === 'never') return true;
-    if (version.verify === 'sampled' && Math.random() >= 1 / 64) return true;
-    const object = version.objects.find((candidate) => candidate.tokenSerial === token.info?.serial);
-    const isValid =
-      object !== undefined &&
-      (await this.#o.verifier.verify({
-        algorithm: jose as SignatureAlgorithm,
-        publicKey: object.publicKey,
-        content: content.kind,
-        data: content.bytes,
-        signature,
-      }));
+    const { curve, hash } = FACTS[jose];
+    let isValid = curve === undefined || signature.length === 2 * curve.bytes;
+    const isAsked =
+      version.verify === 'always' ||
+      (version.verify === 'sampled' && (this.#o.isSampled?.() ?? randomInt(SAMPLED_ONE_IN) === 0));
+    if (isValid && isAsked) {
+      const object = version.objects.find((candidate) => candidate.tokenSerial === token.info?.serial);
+      try {
+        isValid =
+          object !== undefined &&
+          (await this.#o.verifier.verify({
+            algorithm: jose as SignatureAlgorithm,
+            publicKey: object.publicKey,
+            content: hash === undefined ? 'message' : 'digest',
+            data,
+            signature,
+          }));
+      } catch (error) {
+        // Without a verdict there is no release; the key was used.
+        if (error instanceof VerifierError) throw new VerifierWithheld(verifierFailure(error, 'yes'));
+        throw error;
+      }
+    }
     if (!isValid) this.#quarantine(token, `a signature of ${version.id} does not verify`);
     return isValid;
   }
 
   async #seal(
-    permitted: Permitted,
-    plaintext: Uint8Array,
+    permitted: KeyPermitted,
+    input: DigestedContent,
+    source: (token: TokenAdapter, context: OperationContext) => Uint8Array | Promise<Uint8Array>,
     associatedData: Uint8Array,
-    kind: 'plaintext' | 'data-key',
-  ): Promise<Done & { readonly ciphertext: Uint8Array }> {
+  ): Promise<Done & { readonly plaintext: Uint8Array; readonly ciphertext: Uint8Array }> {
     const { version, jose } = permitted;
     const header = ciphertextHeader(jose, version.name, version.version);
-    const input: DigestedContent = { kind, bytes: plaintext.length };
-    const performed =
-      jose === 'RSA-OAEP-256'
-        ? await this.#sealForPublicKey(permitted, input, plaintext, associatedData, header)
-        : await this.#perform(
-            permitted,
-            input,
-            async (token, object, context) => {
-              // Counted before the token is asked, and never given back: an attempt may have used the key.
-              this.#o.encryptions.take(version.name, version.version);
-              const bound = associatedDataFor(header, associatedData);
-              const { iv, sealed, session } = await token.encrypt(object, plaintext, bound, context);
-              const opened = this.#ivs.admit(version.id, iv)
-                ? await token.decrypt(
-                    { object, algorithm: 'A256GCM', iv, sealed, associatedData: bound, notSession: session },
-                    context,
-                  )
-                : undefined;
-              return { ciphertext: joinCiphertext(header, iv, sealed), opened };
-            },
-            async ({ opened }, token) => {
-              if (opened === undefined)
-                this.#quarantine(token, `an IV of ${version.id} is zero or was used before`);
-              else if (same(opened, plaintext)) return true;
-              else
-                this.#quarantine(token, `a ciphertext of ${version.id} does not open to what was encrypted`);
-              return false;
-            },
-          );
-    const { ciphertext } = performed.value;
-    const leafIndex = await this.#conclude(permitted, input, performed.attempts, {
+    const isRsa = jose === 'RSA-OAEP-256';
+    if (isRsa) {
+      const room = version.spec.type === 'rsa' ? version.spec.modulusBits / 8 - 66 : 0;
+      const why =
+        associatedData.length > 0
+          ? 'RSA-OAEP-256 has no associated data'
+          : input.bytes > room
+            ? `RSA-OAEP-256 with this key takes at most ${room} bytes: wrap a data key instead`
+            : undefined;
+      if (why !== undefined)
+        throw new Refused(permitted, new Failure('REQUEST_INVALID', why), permitted.decision);
+    }
+    const performed = await this.#perform(
+      permitted,
+      input,
+      async (token, object, context, reserve) => {
+        const plaintext = await source(token, context);
+        if (permitted.decision.alternatives !== undefined) reserve(digestNow('sha256', plaintext, 'buffer'));
+        return isRsa
+          ? this.#sealForPublicKey(version, plaintext, header, token, object, context)
+          : this.#sealAndOpen(version, plaintext, associatedData, header, token, object, context);
+      },
+      async ({ finding }, token) => {
+        if (finding !== undefined) this.#quarantine(token, finding);
+        return finding === undefined;
+      },
+    );
+    const { ciphertext, plaintext } = performed.value;
+    const leafIndex = await this.#conclude(performed, input, {
       kind: 'ciphertext',
       bytes: ciphertext.length,
       sha256: sha256Text(ciphertext),
     });
-    return { ciphertext, version: version.version, leafIndex };
+    return { plaintext, ciphertext, version: version.version, leafIndex };
+  }
+
+  async #sealAndOpen(
+    version: KeyVersion,
+    plaintext: Uint8Array,
+    associatedData: Uint8Array,
+    header: Buffer,
+    token: TokenAdapter,
+    object: number,
+    context: OperationContext,
+  ): Promise<Sealed> {
+    // Counted before the token is asked, and never given back: an attempt may have used the key.
+    this.#o.encryptions.take(version.name, version.version);
+    const bound = associatedDataFor(header, associatedData);
+    const { iv, sealed, session } = await token.encrypt(object, plaintext, bound, context);
+    const ciphertext = joinCiphertext(header, iv, sealed);
+    if (!this.#ivs.admit(version.id, iv)) {
+      return { plaintext, ciphertext, finding: `an IV of ${version.id} is zero or was used before` };
+    }
+    const opened = await openAgain(token, {
+      operation: { object, algorithm: 'A256GCM', iv, sealed, associatedData: bound, notSession: session },
+      context,
+    });
+    return { plaintext, ciphertext, finding: unlike(opened, plaintext, version) };
   }
 
   /** RSA-OAEP-256: the public half is the broker's; the token opens it again before it is released. */
   async #sealForPublicKey(
-    permitted: Permitted,
-    input: DigestedContent,
+    version: KeyVersion,
     plaintext: Uint8Array,
-    associatedData: Uint8Array,
     header: Buffer,
-  ): Promise<Performed<{ readonly ciphertext: Uint8Array }>> {
-    const { version } = permitted;
-    const modulusBytes = version.spec.type === 'rsa' ? version.spec.modulusBits / 8 : 0;
-    const room = modulusBytes - 66;
-    if (associatedData.length > 0 || plaintext.length > room) {
-      const why =
-        associatedData.length > 0
-          ? 'RSA-OAEP-256 has no associated data'
-          : `RSA-OAEP-256 with this key takes at most ${room} bytes: wrap a data key instead`;
-      throw await this.#failed(permitted, input, [], new Failure('REQUEST_INVALID', why));
-    }
-    return this.#perform(
-      permitted,
-      input,
-      async (token, object, context) => {
-        const spki = version.objects.find(
-          (candidate) => candidate.tokenSerial === token.info?.serial,
-        )!.publicKey;
-        const sealed = publicEncrypt(
-          {
-            key: Buffer.from(spki),
-            format: 'der',
-            type: 'spki',
-            padding: constants.RSA_PKCS1_OAEP_PADDING,
-            oaepHash: 'sha256',
-          },
-          plaintext,
-        );
-        const opened = await token.decrypt(
-          { object, algorithm: 'RSA-OAEP-256', iv: EMPTY, sealed, associatedData: EMPTY },
-          context,
-        );
-        return { ciphertext: joinCiphertext(header, EMPTY, sealed), opened };
+    token: TokenAdapter,
+    object: number,
+    context: OperationContext,
+  ): Promise<Sealed> {
+    const { publicKey } = version.objects.find((candidate) => candidate.tokenSerial === token.info?.serial)!;
+    const sealed = publicEncrypt(
+      {
+        key: Buffer.from(publicKey),
+        format: 'der',
+        type: 'spki',
+        padding: constants.RSA_PKCS1_OAEP_PADDING,
+        oaepHash: 'sha256',
       },
-      async ({ opened }, token) => {
-        if (same(opened, plaintext)) return true;
-        this.#quarantine(token, `a ciphertext of ${version.id} does not open to what was encrypted`);
-        return false;
-      },
+      plaintext,
     );
+    const opened = await openAgain(token, {
+      operation: { object, algorithm: 'RSA-OAEP-256', iv: EMPTY, sealed, associatedData: EMPTY },
+      context,
+    });
+    const ciphertext = joinCiphertext(header, EMPTY, sealed);
+    return { plaintext, ciphertext, finding: unlike(opened, plaintext, version) };
+  }
+
+  async #open(
+    permitted: KeyPermitted,
+    parsed: NonNullable<ReturnType<typeof parseCiphertext>>,
+    request: { readonly ciphertext: Uint8Array; readonly associatedData: Uint8Array },
+  ): Promise<Done & { readonly plaintext: Uint8Array }> {
+    const { algorithm, iv, sealed, header } = parsed;
+    const ciphertextDigest = digestNow('sha256', request.ciphertext, 'buffer');
+    const input: DigestedContent = {
+      kind: 'ciphertext',
+      bytes: request.ciphertext.length,
+      sha256: ciphertextDigest.toString('base64url'),
+    };
+    const associatedData =
+      algorithm === 'A256GCM' ? associatedDataFor(header, request.associatedData) : EMPTY;
+    const performed = await this.#perform(permitted, input, (token, object, context, reserve) => {
+      reserve(ciphertextDigest);
+      return token.decrypt({ object, algorithm, iv, sealed, associatedData }, context);
+    });
+    const leafIndex = await this.#conclude(performed, input, {
+      kind: 'plaintext',
+      bytes: performed.value.length,
+    });
+    return { plaintext: performed.value, version: permitted.version.version, leafIndex };
   }
 
   async #computeMac(
     use: Use,
     request: { version: number; message: Uint8Array },
-  ): Promise<{
-    value: Uint8Array;
-    permitted: Permitted;
-    input: DigestedContent;
-    attempts: readonly Attempt[];
-  }> {
-    await this.#wellFormed(use, () => messageProblem(request.message, 'Compute the MAC of a digest of it'));
-    const permitted = await this.#permit(use, request.version, 'mac');
-    const input: DigestedContent = { kind: 'message', bytes: request.message.length };
-    const { value, attempts } = await this.#perform(permitted, input, (token, object, context) =>
-      token.sign({ object, algorithm: permitted.jose, data: request.message }, context),
-    );
-    return { value, permitted, input, attempts };
+  ): Promise<{ performed: Performed<Uint8Array>; permitted: KeyPermitted; input: DigestedContent }> {
+    const { message } = request;
+    this.#wellFormed(use, () => messageProblem(message, 'Compute the MAC of a digest of it'));
+    const permitted = this.#permit(use, request.version, 'mac');
+    const input: DigestedContent = { kind: 'message', bytes: message.length };
+    const performed = await this.#perform(permitted, input, (token, object, context, reserve) => {
+      if (permitted.decision.alternatives !== undefined) reserve(digestNow('sha256', message, 'buffer'));
+      return token.sign({ object, algorithm: permitted.jose, data: message }, context);
+    });
+    return { performed, permitted, input };
+  }
+
+  /** Its place among the verifications that wait. @throws Refused BUSY, or when nobody waits for the answer */
+  #admitVerification(use: Use): () => void {
+    const { id } = use.caller.identity.spiffeId;
+    const mine = this.#verifications.get(id) ?? 0;
+    if (use.call.aborted) throw new Refused(use, new Failure('CANCELLED', 'the caller went away'));
+    if (performance.now() >= use.call.deadline)
+      throw new Refused(use, new Failure('DEADLINE_EXCEEDED', 'the deadline passed'));
+    if (mine >= MAX_VERIFICATIONS_PER_WORKLOAD || this.#pendingVerifications >= MAX_VERIFICATIONS) {
+      throw new Refused(use, new Failure('BUSY', 'too many signatures wait to be verified'));
+    }
+    this.#verifications.set(id, mine + 1);
+    this.#pendingVerifications++;
+    return () => {
+      this.#pendingVerifications--;
+      const left = (this.#verifications.get(id) ?? 1) - 1;
+      if (left === 0) this.#verifications.delete(id);
+      else this.#verifications.set(id, left);
+    };
   }
 
   #quarantine(token: TokenAdapter, finding: string): void {
@@ -818,91 +1041,171 @@ export class KeyUse {
       subject: use.caller.identity.spiffeId.id,
       credential: use.caller.identity.credential.sha256,
       peer: use.caller.peer,
-      operation: use.operation,
+      operation: use.recordedAs ?? use.operation,
       ...(use.key === '' ? {} : { key: use.key }),
       ...(use.algorithm === '' ? {} : { algorithm: use.algorithm }),
       generation: this.#o.generation(),
     };
   }
 
-  async #deny(
-    use: Use,
-    reason: Reason,
-    message: string,
-    decision?: { readonly rule: string; readonly policyHash: string },
-  ): Promise<Failure> {
-    try {
-      await this.#o.audit.appendRefusal({
-        ...this.#subject(use),
-        decision: 'deny',
-        reason,
-        performed: 'no',
-        rule: decision?.rule ?? '',
-        policy: decision?.policyHash ?? this.#o.policy().hash,
-        latencyMicros: use.call.elapsedMicros,
-      });
-    } catch (error) {
-      return auditFailure(error, 'no');
-    }
-    return new Failure(reason, message);
-  }
-
-  #allowed(permitted: Permitted, input: DigestedContent, attempts: readonly Attempt[]): EntryDraft {
+  #entry(
+    { permitted, spent, attempts }: Pick<Performed<unknown>, 'permitted' | 'spent' | 'attempts'>,
+    input: DigestedContent | undefined,
+  ): Omit<EntryDraft, 'decision'> {
+    const { decision, version } = permitted;
     return {
       ...this.#subject(permitted),
-      version: permitted.version.version,
-      decision: 'allow',
-      rule: permitted.rule,
-      policy: permitted.policyHash,
-      input,
+      ...(version === undefined ? {} : { version: version.version }),
+      rule: spent.rule,
+      policy: decision.policyHash,
+      ...(input === undefined ? {} : { input }),
       attempts,
+      inputs: inputsOf(permitted, spent),
       latencyMicros: permitted.call.elapsedMicros,
     };
   }
 
   async #conclude(
-    permitted: Permitted,
-    input: DigestedContent,
-    attempts: readonly Attempt[],
+    performed: Performed<unknown>,
+    input: DigestedContent | undefined,
     output: DigestedContent | undefined,
   ): Promise<number> {
-    const draft = this.#allowed(permitted, input, attempts);
-    return this.#append({ ...draft, performed: 'yes', ...(output === undefined ? {} : { output }) });
+    performed.spent.settle('yes');
+    try {
+      const { leafIndex } = await this.#o.audit.append({
+        ...this.#entry(performed, input),
+        decision: 'allow',
+        performed: 'yes',
+        ...(output === undefined ? {} : { output }),
+      });
+      return leafIndex;
+    } catch (error) {
+      throw auditFailure(error, 'yes');
+    }
   }
 
-  /** The entry of an allowed operation that did not end well; then what the caller is told. */
+  /** The entry of a permitted operation that did not end well; then what the caller is told. */
   async #failed(
-    permitted: Permitted,
-    input: DigestedContent,
-    attempts: readonly Attempt[],
+    work: Pick<Performed<unknown>, 'permitted' | 'spent' | 'attempts'>,
+    input: DigestedContent | undefined,
     failure: Failure,
   ): Promise<Failure> {
+    const { performed } = failure;
+    work.spent.settle(performed);
+    const draft = { ...this.#entry(work, input), reason: failure.reason, performed };
     try {
-      await this.#append({
-        ...this.#allowed(permitted, input, attempts),
-        reason: failure.reason,
-        performed: failure.performed,
-      });
+      // What never reached a token is a refusal like any other: a flood of them is counted, not written out.
+      if (work.attempts.length === 0 && performed === 'no') {
+        const isDenial = DENIALS.has(failure.reason);
+        await this.#o.audit.appendRefusal({ ...draft, decision: isDenial ? 'deny' : 'allow' });
+      } else await this.#o.audit.append({ ...draft, decision: 'allow' });
     } catch (error) {
-      return auditFailure(error, failure.performed);
+      return auditFailure(error, performed);
     }
     return failure;
   }
-
-  async #append(draft: EntryDraft): Promise<number> {
-    try {
-      return (await this.#o.audit.append(draft)).leafIndex;
-    } catch (error) {
-      throw auditFailure(error, draft.performed ?? 'unknown');
-    }
-  }
 }
+
+/** Reasons that are decisions against a request, not a lack of something to serve it with. */
+const DENIALS: ReadonlySet<Reason> = new Set<Reason>([
+  'SVID_EXPIRED',
+  'CREDENTIAL_FROZEN',
+  'POLICY_DENIED',
+  'RATE_LIMITED',
+  'KEY_UNUSABLE',
+  'REQUEST_INVALID',
+]);
+
+const EVIDENCE = { 'x509-svid': ['x509-svid'] } as const;
 
 const OPERATIONS_OF: Readonly<Record<KeyVersion['purpose'], readonly Operation[]>> = {
   sign: ['sign', 'verify', 'sign-jwt', 'sign-certificate', 'sign-dsse'],
   encrypt: ['encrypt', 'decrypt', 'generate-data-key'],
   mac: ['mac', 'verify-mac'],
 };
+
+interface Sealed {
+  readonly plaintext: Uint8Array;
+  readonly ciphertext: Uint8Array;
+  /** Why it must not be released; the token leaves service. */
+  readonly finding: string | undefined;
+}
+
+/** The key was used and there is no verdict on what came of it. */
+class VerifierWithheld extends Failure {
+  constructor(failure: Failure) {
+    super(failure.reason, failure.message, { performed: 'yes', cause: failure });
+  }
+}
+
+function verifierFailure(error: VerifierError, performed: PerformedUse): Failure {
+  return error.reason === 'queue-full'
+    ? new Failure('BUSY', 'too many signatures wait to be verified', { performed, cause: error })
+    : new Failure('INTERNAL', 'internal error', { performed, cause: error });
+}
+
+/**
+ * What was just encrypted, opened again. Undefined when it does not open: with bytes that were made a moment ago,
+ * that is the token's or the path's fault, and never the caller's. The key has been used, whatever else is in the way.
+ */
+async function openAgain(
+  token: TokenAdapter,
+  { operation, context }: { operation: Parameters<TokenAdapter['decrypt']>[0]; context: OperationContext },
+): Promise<Uint8Array | undefined> {
+  try {
+    return await token.decrypt(operation, context);
+  } catch (error) {
+    if (!(error instanceof AdapterError)) throw error;
+    if (error.reason === 'CIPHERTEXT_REJECTED' || error.reason === 'REQUEST_INVALID') return undefined;
+    throw new AdapterError(error.reason, error.message, {
+      performed: 'unknown',
+      ckr: error.ckr,
+      cause: error,
+    });
+  }
+}
+
+function unlike(
+  opened: Uint8Array | undefined,
+  plaintext: Uint8Array,
+  version: KeyVersion,
+): string | undefined {
+  return opened !== undefined && same(opened, plaintext)
+    ? undefined
+    : `a ciphertext of ${version.id} does not open to what was encrypted`;
+}
+
+function freeOf(permitted: Permitted): Spent {
+  return new NothingSpent(permitted.decision.rule, undefined);
+}
+
+function performedOf(attempts: readonly Attempt[]): PerformedUse {
+  return attempts.every((made) => made.performed === 'no') ? 'no' : 'unknown';
+}
+
+/** Everything the decision saw, what it took, and what rules on probation would have said. */
+function inputsOf(permitted: Permitted, spent: Spent): NonNullable<EntryDraft['inputs']> {
+  const { circumstances, decision } = permitted;
+  const { observed } = decision;
+  if (spent.charges.length === 0 && spent.guards.length === 0 && observed === undefined) {
+    return encodeInputs(circumstances);
+  }
+  const costs: { [name: string]: EntryValue } = {};
+  if (spent.charges.length > 0) costs['charges'] = spent.charges;
+  if (spent.guards.length > 0)
+    costs['guards'] = spent.guards.map(({ id, value }) => [id.slice(0, 128), String(value).slice(0, 128)]);
+  if (observed !== undefined) {
+    costs['observed'] = observed
+      .slice(0, 8)
+      .map(({ rule, missing }) => [rule, (missing[0] ?? '').slice(0, 128)]);
+  }
+  // What was taken has to be counted again after a restart: the content of typed signing gives way to it.
+  const isLong = Buffer.byteLength(JSON.stringify(costs)) > MAX_COST_BYTES;
+  return {
+    ...encodeInputs(isLong ? { ...circumstances, typed: undefined } : circumstances),
+    ...costs,
+  };
+}
 
 function canonicalAlgorithm(name: string): string {
   return name === 'EdDSA' ? 'Ed25519' : name;
@@ -961,51 +1264,4 @@ function distinctPublicKeys(version: KeyVersion): readonly Uint8Array[] {
     if (publicKey.length > 0) found.set(Buffer.from(publicKey).toString('latin1'), publicKey);
   }
   return [...found.values()];
-}
-
-function isReservedInput(bytes: Uint8Array): boolean {
-  return (
-    bytes.length >= RESERVED_PREFIX.length &&
-    RESERVED_PREFIX.equals(bytes.subarray(0, RESERVED_PREFIX.length))
-  );
-}
-
-function messageProblem(message: Uint8Array, advice: string): string | undefined {
-  if (message.length === 0) return 'message is empty';
-  if (message.length > MAX_MESSAGE_BYTES) return `message is over 1 MiB. ${advice}`;
-  if (isReservedInput(message)) return 'message begins with a prefix that is reserved for proofs of keys';
-  return undefined;
-}
-
-function contentProblem(content: Content | undefined, algorithm: string, der: boolean): string | undefined {
-  if (content === undefined) return 'neither message nor digest is given';
-  const jose = parseAlgorithm(algorithm);
-  if (jose === undefined || FACTS[jose].purpose !== 'sign')
-    return 'algorithm is not one that signs: name it as JOSE does, such as ES256';
-  const facts = FACTS[jose];
-  if (der && facts.curve === undefined) return 'only ECDSA signatures have a DER form';
-  if (content.kind === 'digest') {
-    if (facts.hash === undefined) return `${jose} signs messages, not digests`;
-    if (content.bytes.length !== facts.digestBytes)
-      return `digest must be ${facts.digestBytes} bytes for ${jose}`;
-    return undefined;
-  }
-  return messageProblem(
-    content.bytes,
-    facts.hash === undefined
-      ? `${jose} takes the whole message: sign a digest or manifest of it as the message`
-      : `Send its ${facts.hash.toUpperCase()} digest instead`,
-  );
-}
-
-function associatedDataProblem(bytes: Uint8Array): string | undefined {
-  return bytes.length > MAX_ASSOCIATED_DATA_BYTES ? 'associated data is over 64 KiB' : undefined;
-}
-
-/** Messages and digests by SHA-256; a digest of another hash is not recorded as if it were one. */
-function describeContent(content: Content, hash: string | undefined, data: Uint8Array): DigestedContent {
-  const { kind, bytes } = content;
-  if (hash === 'sha256')
-    return { kind, bytes: bytes.length, sha256: Buffer.from(data).toString('base64url') };
-  return { kind, bytes: bytes.length, sha256: sha256Text(bytes) };
 }

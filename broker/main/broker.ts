@@ -31,6 +31,7 @@ import { Freezes } from '../keyuse/freezes.ts';
 import { KeyAdministration } from '../keyuse/key-administration.ts';
 import { KeyCatalog, type TokenObject } from '../keyuse/key-catalog.ts';
 import { KeyUse } from '../keyuse/key-use.ts';
+import { NOTHING_TO_SPEND, Spending } from '../keyuse/spending.ts';
 import { TokenKeys } from '../keyuse/token-keys.ts';
 import { PIPELINING, TokenPool } from '../keyuse/token-pool.ts';
 import { SignatureVerifier } from '../keyuse/verify/signature-verifier.ts';
@@ -142,6 +143,8 @@ export async function openCore(config: LastmileConfig, log: Log): Promise<Core> 
     freezes,
     audit,
     verifier,
+    spending: new Spending(NOTHING_TO_SPEND),
+    clock: { now: () => Date.now(), doubtMs: () => 0 },
     encryptions,
     generation: () => generation,
     log,

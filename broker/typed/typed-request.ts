@@ -1,5 +1,5 @@
 import type { Facts } from '../../policy/decision.ts';
-import type { Content } from '../keyuse/key-use.ts';
+import type { Content } from '../keyuse/request-form.ts';
 
 /** Typed signing: sign what you understand. A type is one file that makes one of these from a request message. */
 export type TypedOperation = 'sign-jwt' | 'sign-certificate' | 'sign-dsse';

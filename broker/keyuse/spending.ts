@@ -1,0 +1,193 @@
+import type { Allowance, Decision, Guard } from '../../policy/decision.ts';
+import type { EntryValue } from '../audit/entry.ts';
+import type { WorkloadIdentity } from '../identity/identity.ts';
+import { Failure, type PerformedUse } from './failure.ts';
+import type { GuardStore, Reservation } from './guards/guards.ts';
+import { chargesFor, encodeCharges } from './limits/charges.ts';
+import type { Consumption, LimitCounters } from './limits/limits.ts';
+
+/** Refusals by limits are limited themselves, so that probing is not free. */
+export interface RefusalLimiter {
+  /** Counts one refusal; milliseconds to wait when there were too many, undefined when there were not. */
+  refused(spiffeId: string, nowMs: number): number | undefined;
+  /** Milliseconds that this workload has to wait before anything with a limit is looked at; undefined: none. */
+  penalty(spiffeId: string, nowMs: number): number | undefined;
+}
+
+export interface SpendingOptions {
+  readonly limits: LimitCounters;
+  readonly guards: GuardStore;
+  readonly refusals: RefusalLimiter;
+  /** Monotonic milliseconds mapped to the epoch. */
+  readonly now: () => number;
+}
+
+/** What a permitted use has taken from limits and guards, until it is known what came of it. */
+export interface Spent {
+  /** The rule that decided: the first whose limits had room. */
+  readonly rule: string;
+  readonly allowance: Allowance | undefined;
+  /** As the entry says it, so that it is counted again after a restart. */
+  readonly charges: readonly EntryValue[];
+  readonly guards: readonly Guard[];
+  /**
+   * Reserves the guards' values durably for exactly this content (its SHA-256). Just before the token is asked.
+   *
+   * @throws Failure POLICY_DENIED
+   */
+  reserve(contentSha256: Uint8Array): void;
+  /** Once: `no` gives everything back, anything else uses it up. */
+  settle(performed: PerformedUse): void;
+}
+
+const NO_CHARGES: readonly EntryValue[] = Object.freeze([]);
+const NO_GUARDS: readonly Guard[] = Object.freeze([]);
+
+/**
+ * What a decision uses up, taken in one step before the token is asked (DESIGN section 4). A use whose outcome is not
+ * known stays counted.
+ */
+export class Spending {
+  readonly #o: SpendingOptions;
+
+  constructor(options: SpendingOptions) {
+    this.#o = options;
+  }
+
+  /** @throws Failure RATE_LIMITED with `retry_after` */
+  take(decision: Decision, identity: WorkloadIdentity, key: string, bytes: number): Spent | Promise<Spent> {
+    const { alternatives } = decision;
+    if (alternatives === undefined || alternatives.length === 0)
+      return new NothingSpent(decision.rule, undefined);
+    const [first] = alternatives;
+    if (first !== undefined && first.limits.length === 0 && first.guards.length === 0) {
+      return new NothingSpent(first.rule, first);
+    }
+    return this.#takeFirst(alternatives, identity, key, bytes);
+  }
+
+  async #takeFirst(
+    alternatives: readonly Allowance[],
+    identity: WorkloadIdentity,
+    key: string,
+    bytes: number,
+  ): Promise<Spent> {
+    const { id: spiffeId } = identity.spiffeId;
+    const now = this.#o.now();
+    const penalty = this.#o.refusals.penalty(spiffeId, now);
+    if (penalty !== undefined) throw rateLimited(penalty);
+    // Undefined: no rule will ever have room for this.
+    let soonest: number | undefined;
+    for (const allowance of alternatives) {
+      const charges = chargesFor(allowance.limits, { spiffeId, key, bytes });
+      const onRecord = encodeCharges(charges);
+      const taken: Consumption | undefined =
+        charges.length === 0 ? undefined : await this.#o.limits.consume(charges, now);
+      if (taken === undefined || taken.ok) return new Taken(allowance, onRecord, taken, this.#o.guards, key);
+      if (taken.retryAfterMs !== undefined)
+        soonest = Math.min(soonest ?? Number.POSITIVE_INFINITY, taken.retryAfterMs);
+    }
+    const more = this.#o.refusals.refused(spiffeId, now);
+    throw rateLimited(soonest === undefined ? undefined : Math.max(soonest, more ?? 0));
+  }
+}
+
+/** Of a rule that costs nothing. */
+export class NothingSpent implements Spent {
+  readonly rule: string;
+  readonly allowance: Allowance | undefined;
+  readonly charges = NO_CHARGES;
+  readonly guards = NO_GUARDS;
+
+  constructor(rule: string, allowance: Allowance | undefined) {
+    this.rule = rule;
+    this.allowance = allowance;
+  }
+
+  reserve(): void {
+    // Nothing is guarded.
+  }
+
+  settle(): void {
+    // Nothing was taken.
+  }
+}
+
+class Taken implements Spent {
+  readonly allowance: Allowance;
+  readonly charges: readonly EntryValue[];
+  readonly #consumption: (Consumption & { readonly ok: true }) | undefined;
+  readonly #store: GuardStore;
+  readonly #key: string;
+  #reservation: (Reservation & { readonly ok: true }) | undefined;
+  #isSettled = false;
+
+  constructor(
+    allowance: Allowance,
+    charges: readonly EntryValue[],
+    consumption: (Consumption & { readonly ok: true }) | undefined,
+    store: GuardStore,
+    key: string,
+  ) {
+    this.allowance = allowance;
+    this.charges = charges;
+    this.#consumption = consumption;
+    this.#store = store;
+    this.#key = key;
+  }
+
+  get rule(): string {
+    return this.allowance.rule;
+  }
+
+  get guards(): readonly Guard[] {
+    return this.allowance.guards;
+  }
+
+  reserve(contentSha256: Uint8Array): void {
+    if (this.guards.length === 0) return;
+    const reservation = this.#store.reserve(this.guards, this.#key, contentSha256);
+    if (!reservation.ok) throw new Failure('POLICY_DENIED', reservation.message);
+    this.#reservation = reservation;
+  }
+
+  settle(performed: PerformedUse): void {
+    if (this.#isSettled) return;
+    this.#isSettled = true;
+    if (performed === 'no') {
+      this.#consumption?.giveBack();
+      this.#reservation?.release();
+    } else this.#reservation?.keep();
+  }
+}
+
+function rateLimited(retryAfterMs: number | undefined): Failure {
+  if (retryAfterMs === undefined) {
+    return new Failure(
+      'RATE_LIMITED',
+      'a limit of the policy is used up for good, or smaller than this request',
+    );
+  }
+  const seconds = Math.max(1, Math.ceil(retryAfterMs)) / 1000;
+  return new Failure('RATE_LIMITED', `a limit of the policy is used up: try again in ${seconds} s`, {
+    metadata: { retry_after: `${seconds}s` },
+  });
+}
+
+/** For a broker that keeps no counters: what needs them is refused, everything else is free. */
+export const NOTHING_TO_SPEND: SpendingOptions = {
+  limits: {
+    consume: () => {
+      throw new Failure('BUSY', 'limits cannot be counted now');
+    },
+  },
+  guards: {
+    reserve: ([guard]) => ({
+      ok: false,
+      guard: guard ?? { id: '', kind: 'unique', value: '' },
+      message: 'the history of the key cannot be read now',
+    }),
+  },
+  refusals: { refused: () => undefined, penalty: () => undefined },
+  now: () => performance.now(),
+};
