@@ -23,8 +23,8 @@ import {
 } from './key-catalog.ts';
 import {
   canaryHeader,
-  canaryPlaintext,
   differenceFrom,
+  joinCanary,
   macChallenge,
   RESERVED_PREFIX,
   type TokenKeys,
@@ -64,6 +64,7 @@ interface Plan {
 }
 
 const PROOF_MS = 10_000;
+const CANARY_BYTES = 32;
 const WRAP_MECHANISMS = ['rsa-oaep-sha1', 'rsa-oaep-sha256', 'aes-kw', 'aes-kwp'] as const;
 
 /**
@@ -182,44 +183,62 @@ export class KeyAdministration {
   async #importKey(options: ImportKeyOptions): Promise<KeyVersion> {
     const { source } = options;
     const [token] = this.#tokens([options.token]) as [TokenAdapter];
-    const hmac = options.algorithms.map(parseAlgorithm)[0];
-    const kind = options.purpose === 'sign' || hmac === 'RSA-OAEP-256' ? 'private' : 'secret';
+    // Refused before the token is asked. How many bits an RSA key has, the object tells.
+    const asked = this.#plan(options, 2048);
     const ref = 0xffff_ffff;
+    let unwrapped: NewObject | undefined;
     try {
       let attributes: ObjectAttributes;
       if ('blob' in source) {
         const mechanism = WRAP_MECHANISMS.find((candidate) => candidate === source.mechanism);
         if (mechanism === undefined)
           throw new Failure('REQUEST_INVALID', `mechanism must be one of ${WRAP_MECHANISMS.join(', ')}`);
-        const plan = this.#plan(options, 2048);
+        const object: NewObject = {
+          ckaId: randomBytes(16).toString('hex'),
+          label: `${asked.name}#1`,
+          spec: asked.spec,
+          purpose: asked.purpose,
+        };
         attributes = await token.administration.importWrapped({
-          object: {
-            ckaId: randomBytes(16).toString('hex'),
-            label: `${plan.name}#1`,
-            spec: plan.spec,
-            purpose: plan.purpose,
-          },
+          object,
           blob: source.blob,
           unwrappingKeyId: source.unwrappingKeyId,
           mechanism,
         });
+        unwrapped = object;
       } else {
-        attributes = await token.administration.bind(ref, { ...source, kind });
+        attributes = await token.administration.bind(ref, { ...source, kind: kindOf(asked) });
         token.administration.release(ref);
       }
+      this.#refuseOwned(token, attributes);
       const bits = attributes.spec.type === 'rsa' ? attributes.spec.modulusBits : 2048;
       const plan = { ...this.#plan(options, bits), spec: attributes.spec };
-      const fits = plan.algorithms.every(
-        (algorithm) => specFor(algorithm, bits).type === attributes.spec.type,
-      );
-      if (!fits)
+      if (!plan.algorithms.every((algorithm) => fits(attributes.spec, specFor(algorithm, bits))))
         throw new Failure(
           'REQUEST_INVALID',
           `the object is ${JSON.stringify(attributes.spec)}: the algorithms do not fit it`,
         );
       return await this.#adopt(plan, [{ token, attributes }], 'blob' in source ? 'imported' : 'bound', 1);
     } catch (error) {
+      if (unwrapped !== undefined) await this.#removeAll(unwrapped, asked, [token]);
       throw describe(error);
+    }
+  }
+
+  /** One object, one key: under a second name it would escape the first one's rules, and the log's key its reserve. */
+  #refuseOwned(token: TokenAdapter, { ckaId, publicKey }: ObjectAttributes): void {
+    if (ckaId === '')
+      throw new Failure(
+        'KEY_UNUSABLE',
+        'the object has no CKA_ID: give it one, so that it can be found again',
+      );
+    for (const version of this.#catalog.all()) {
+      const isOwner = version.objects.some(
+        (object) =>
+          (object.tokenSerial === token.info!.serial && object.ckaId === ckaId) ||
+          (publicKey.length > 0 && Buffer.compare(object.publicKey, publicKey) === 0),
+      );
+      if (isOwner) throw new Failure('REQUEST_INVALID', `that object is ${version.id} already`);
     }
   }
 
@@ -278,10 +297,7 @@ export class KeyAdministration {
     if (plan.purpose === 'sign') return new Uint8Array();
     const ref = 0xffff_fffe;
     const context = { deadline: performance.now() + PROOF_MS };
-    await token.administration.bind(ref, {
-      ckaId: attributes.ckaId,
-      kind: plan.spec.type === 'rsa' ? 'private' : 'secret',
-    });
+    await token.administration.bind(ref, { ckaId: attributes.ckaId, kind: kindOf(plan) });
     try {
       if (plan.purpose === 'mac') {
         return await token.sign(
@@ -293,6 +309,7 @@ export class KeyAdministration {
         identity,
         plan.algorithms[0] === 'RSA-OAEP-256' ? 'RSA-OAEP-256' : 'A256GCM',
       );
+      const plaintext = randomBytes(CANARY_BYTES);
       if (plan.spec.type === 'rsa') {
         const sealed = publicEncrypt(
           {
@@ -302,20 +319,20 @@ export class KeyAdministration {
             padding: constants.RSA_PKCS1_OAEP_PADDING,
             oaepHash: 'sha256',
           },
-          canaryPlaintext(identity),
+          plaintext,
         );
-        return joinCiphertext(header, new Uint8Array(), sealed);
+        return joinCanary(plaintext, joinCiphertext(header, new Uint8Array(), sealed));
       }
       this.#encryptions.take(identity.name, identity.version);
       const { iv, sealed } = await token.encrypt(
         ref,
-        canaryPlaintext(identity),
+        plaintext,
         associatedDataFor(header, RESERVED_PREFIX),
         context,
       );
       if (iv.length !== IV_BYTES)
         throw new Failure('KEY_UNUSABLE', 'the token made an IV of the wrong length');
-      return joinCiphertext(header, iv, sealed);
+      return joinCanary(plaintext, joinCiphertext(header, iv, sealed));
     } finally {
       token.administration.release(ref);
     }
@@ -371,7 +388,7 @@ export class KeyAdministration {
     const chosen =
       names.length === 0
         ? all
-        : names.map((name) => {
+        : [...new Set(names)].map((name) => {
             const token = all.find((candidate) => candidate.name === name);
             if (token === undefined)
               throw new Failure('REQUEST_INVALID', `there is no token ${JSON.stringify(name.slice(0, 64))}`);
@@ -391,16 +408,33 @@ export class KeyAdministration {
 
   async #removeAll(named: NewObject, plan: Plan, made: readonly TokenAdapter[]): Promise<void> {
     for (const token of made) {
-      await token.administration
-        .destroy({
-          ckaId: named.ckaId,
-          kind: plan.purpose === 'sign' || plan.spec.type === 'rsa' ? 'private' : 'secret',
-        })
-        .catch((error) => {
-          // What was never made is not there to remove; anything else the inventory will show as unknown to the catalog.
-          if (!(error instanceof AdapterError)) throw error;
-        });
+      await token.administration.destroy({ ckaId: named.ckaId, kind: kindOf(plan) }).catch((error) => {
+        // What was never made is not there to remove; anything else the inventory will show as unknown to the catalog.
+        if (!(error instanceof AdapterError)) throw error;
+      });
     }
+  }
+}
+
+function kindOf({ purpose, spec }: Pick<Plan, 'purpose' | 'spec'>): 'private' | 'secret' {
+  return purpose === 'sign' || spec.type === 'rsa' ? 'private' : 'secret';
+}
+
+/** Whether an object that is there is one that the algorithm takes: a MAC key may be longer than the hash, not shorter. */
+function fits(found: KeySpec, needed: KeySpec): boolean {
+  switch (needed.type) {
+    case 'hmac':
+      return found.type === 'hmac' && found.bytes >= needed.bytes;
+    case 'ec':
+      return found.type === 'ec' && found.curve === needed.curve;
+    case 'rsa':
+      return found.type === 'rsa' && found.modulusBits === needed.modulusBits;
+    case 'aes':
+      return found.type === 'aes' && found.bytes === needed.bytes;
+    case 'ed25519':
+      return found.type === 'ed25519';
+    default:
+      return needed satisfies never;
   }
 }
 

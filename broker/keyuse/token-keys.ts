@@ -7,8 +7,9 @@ import type { KeyCatalog, KeyVersion, TokenObject } from './key-catalog.ts';
 import { type SignatureAlgorithm, verifyNow } from './verify/signature-verifier.ts';
 
 /**
- * Input that begins with this is the broker's own: challenges of proofs, canaries, and the MAC that proves a MAC
- * key. Callers are refused it, so nothing they obtain can pass for a proof.
+ * What the broker itself has a key do begins with this: challenges of proofs, the associated data of canaries, and
+ * what the MAC that proves a MAC key is computed over. Callers are refused messages and associated data that begin
+ * so. Of a digest nobody can tell what it is of: there a proof rests on its challenge being fresh.
  */
 export const RESERVED_PREFIX = Buffer.from('lastmile-proof-v1\0');
 
@@ -172,6 +173,12 @@ export class TokenKeys {
       });
       finding =
         differenceFrom(version, object, attributes) ?? (await this.#prove(token, ref, version, object));
+      if (finding === undefined && (attributes.modifiable || attributes.copyable)) {
+        this.#options.log('warn', 'a bound object can be modified or copied on its token', {
+          token: token.name,
+          key: version.id,
+        });
+      }
     } catch (error) {
       finding =
         error instanceof AdapterError
@@ -254,8 +261,9 @@ export class TokenKeys {
         ? undefined
         : 'the MAC that was made at creation does not come out: it is another key';
     }
-    const canary = parseCiphertext(object.proof);
-    if (canary === undefined) return 'the catalog has no canary for it';
+    const known = parseCanary(object.proof);
+    if (known === undefined) return 'the catalog has no canary for it, or one that this version cannot read';
+    const { canary } = known;
     const opened = await token.decrypt(
       {
         object: ref,
@@ -269,7 +277,7 @@ export class TokenKeys {
       },
       context,
     );
-    return equal(opened, canaryPlaintext(version))
+    return equal(sha256(opened), known.plaintextHash)
       ? undefined
       : 'the canary does not open to what it was made of';
   }
@@ -295,9 +303,25 @@ export function macChallenge(version: Named): Buffer {
   return Buffer.concat([RESERVED_PREFIX, Buffer.from(`mac\0${version.name}#${version.version}`)]);
 }
 
-/** What an encryption key's canary holds. */
-export function canaryPlaintext(version: Named): Buffer {
-  return Buffer.from(`canary ${sha256(Buffer.from(`${version.name}#${version.version}`)).toString('hex')}`);
+const CANARY_FORMAT = 1;
+const HASH_BYTES = 32;
+
+/**
+ * An encryption key's proof: u8 format (1) · SHA-256 of the plaintext · ciphertext. The plaintext is 32 random bytes
+ * that nobody keeps: a module that only knows the key's name cannot make it up.
+ */
+export function joinCanary(plaintext: Uint8Array, ciphertext: Uint8Array): Buffer {
+  return Buffer.concat([Uint8Array.of(CANARY_FORMAT), sha256(plaintext), ciphertext]);
+}
+
+function parseCanary(
+  proof: Uint8Array,
+):
+  | { readonly plaintextHash: Uint8Array; readonly canary: NonNullable<ReturnType<typeof parseCiphertext>> }
+  | undefined {
+  if (proof[0] !== CANARY_FORMAT) return undefined;
+  const canary = parseCiphertext(proof.subarray(1 + HASH_BYTES));
+  return canary && { plaintextHash: proof.subarray(1, 1 + HASH_BYTES), canary };
 }
 
 export function canaryHeader(version: Named, algorithm: 'A256GCM' | 'RSA-OAEP-256'): Buffer {
@@ -331,8 +355,16 @@ export function differenceFrom(
   }
   if (!found.sensitive) return 'CKA_SENSITIVE is false';
   if (found.extractable) return 'CKA_EXTRACTABLE is true: it could be taken out of the token';
-  const isImported = version.provenance === 'imported' || version.provenance === 'bound';
-  if (!isImported && found.modifiable) return 'CKA_MODIFIABLE is true';
+  const isBound = version.provenance === 'bound';
+  const isImported = isBound || version.provenance === 'imported';
+  // What the templates made is as they say. An object that was there before is as its makers left it.
+  if (!isBound && found.modifiable) return 'CKA_MODIFIABLE is true';
+  if (!isBound && found.copyable) return 'CKA_COPYABLE is true';
+  if (version.provenance === 'created') {
+    if (!found.local) return 'CKA_LOCAL is false: it was not made on the token';
+    if (!found.alwaysSensitive) return 'CKA_ALWAYS_SENSITIVE is false: it could be read once';
+    if (!found.neverExtractable) return 'CKA_NEVER_EXTRACTABLE is false: it could be taken out once';
+  }
   const allowed = USAGES[version.purpose];
   const excess = found.usages.filter((usage) => !allowed.includes(usage));
   if (excess.length > 0) return `it may also ${excess.join(', ')}: a key has one purpose`;
