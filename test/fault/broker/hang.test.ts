@@ -8,6 +8,7 @@ import type { OperatorClient } from '../../../broker/client/operator-client.ts';
 import { type RunningInstance, startInstance } from '../../fakes/instance.ts';
 import { entries, operator, status, tokenOf, untilStatus, workload } from '../../fakes/instance-clients.ts';
 import {
+  descendants,
   edit,
   findings,
   isRunning,
@@ -16,6 +17,7 @@ import {
   Load,
   processOf,
   publicKeyOf,
+  until,
   verifyAudit,
   wholeLog,
 } from './harness.ts';
@@ -157,6 +159,26 @@ describe('a token that hangs', () => {
     expect(new Set(newest.map(({ attempts }) => attempts?.at(-1)?.token))).toEqual(
       new Set([serial, tokenOf(before, 'b').serial]),
     );
+    expect(JSON.parse(await verifyAudit(instance))).toMatchObject({ isSound: true });
+  });
+
+  it('does not keep its worker alive when the broker is killed', async () => {
+    held = await HeldToken.hold(instance.directory, 'a');
+    const children = descendants(instance.pid);
+    expect(children).toHaveLength(4);
+    const calls = Array.from({ length: 12 }, () => outcome(client.sign(request)));
+    // Blocked in the module: such a worker cannot see that its pipe has closed.
+    await untilStatus(asOperator, (now) => tokenOf(now, 'a').inFlight >= 4);
+    expect(await instance.end('SIGKILL')).toBe(null);
+    await until('all children of the killed broker are gone', () => !children.some((pid) => isRunning(pid)));
+    expect(held.isHeld).toBe(true);
+    await Promise.all(calls);
+    await held.release();
+
+    instance = await instance.serveAgain();
+    const again = await operator(instance);
+    await untilStatus(again, (now) => isServing(now, 'a') && isServing(now, 'b'), 40_000);
+    again.close();
     expect(JSON.parse(await verifyAudit(instance))).toMatchObject({ isSound: true });
   });
 });
