@@ -29,11 +29,17 @@ export interface RouterOptions {
   readonly onInternalError: (method: string, error: unknown) => void;
 }
 
+/** Bytes of requests that are not answered, of one workload and of all: what waits stays in memory. */
+const MAX_BYTES_PER_WORKLOAD = 32 << 20;
+const MAX_BYTES = 256 << 20;
+
 /** Brings each request to its handler, and every outcome back as a status. Nothing it is given makes it throw. */
 export class Router {
   readonly #options: RouterOptions;
   readonly #callers = new Map<number, Caller>();
   readonly #open = new Map<Reply, Call[]>();
+  readonly #bytes = new Map<string, number>();
+  #allBytes = 0;
 
   constructor(options: RouterOptions) {
     this.#options = options;
@@ -63,6 +69,15 @@ export class Router {
       this.#fail(reply, new Failure('SVID_MISSING', 'the connection has no verified identity'));
       return;
     }
+    const { id } = caller.identity.spiffeId;
+    const size = request.payload.length;
+    if (!this.#takeBytes(id, size)) {
+      this.#fail(
+        reply,
+        new Failure('BUSY', 'too many bytes of requests are waiting: slow down and try again'),
+      );
+      return;
+    }
     const calls: Call[] = [];
     this.#open.set(reply, calls);
     const newCall = (deadline: number): Call => {
@@ -70,21 +85,41 @@ export class Router {
       calls.push(call);
       return call;
     };
+    // Not before the work is over: what was cancelled may still be waiting with all its bytes.
+    const over = (): void => {
+      this.#open.delete(reply);
+      this.#giveBytes(id, size);
+      // Refusals of a stream's messages are answers, too.
+      if (this.#options.audit.isOverQuota(id)) this.#options.onOverQuota(request.connection);
+    };
     this.#dispatch(method, caller, newCall, request).then(
       (bytes) => {
-        this.#open.delete(reply);
         reply.ok(bytes);
+        over();
       },
       (error: unknown) => {
-        this.#open.delete(reply);
         const failure = error instanceof AuditError ? fromAudit(error) : asFailure(error);
         if (failure.reason === 'INTERNAL')
           this.#options.onInternalError(method.path, failure.cause ?? failure);
         this.#fail(reply, failure);
-        if (this.#options.audit.isOverQuota(caller.identity.spiffeId.id))
-          this.#options.onOverQuota(request.connection);
+        over();
       },
     );
+  }
+
+  #takeBytes(spiffeId: string, size: number): boolean {
+    const mine = (this.#bytes.get(spiffeId) ?? 0) + size;
+    if (mine > MAX_BYTES_PER_WORKLOAD || this.#allBytes + size > MAX_BYTES) return false;
+    this.#bytes.set(spiffeId, mine);
+    this.#allBytes += size;
+    return true;
+  }
+
+  #giveBytes(spiffeId: string, size: number): void {
+    const left = (this.#bytes.get(spiffeId) ?? size) - size;
+    if (left === 0) this.#bytes.delete(spiffeId);
+    else this.#bytes.set(spiffeId, left);
+    this.#allBytes -= size;
   }
 
   async #dispatch(

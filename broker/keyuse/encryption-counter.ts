@@ -45,31 +45,27 @@ export class EncryptionCounter {
 }
 
 /**
- * IVs that a key version has used lately. They are random: one that is zero or comes back means a broken
- * generator, and the token leaves service before a second message is lost with it.
+ * IVs that key versions have used lately. They are random: one that is zero or comes back means a broken generator,
+ * and the token leaves service before a second message is lost with it. The oldest are forgotten, of all keys
+ * together.
  */
 export class RecentIvs {
-  readonly #seen = new Map<string, Set<string>>();
+  readonly #seen = new Set<string>();
   readonly #limit: number;
 
-  constructor(limit = 65_536) {
+  constructor(limit = 131_072) {
     this.#limit = limit;
   }
 
   /** False when it must not be used. */
   admit(keyId: string, iv: Uint8Array): boolean {
-    const text = Buffer.from(iv.buffer, iv.byteOffset, iv.byteLength).toString('latin1');
     if (iv.every((byte) => byte === 0)) return false;
-    let seen = this.#seen.get(keyId);
-    if (seen === undefined) {
-      seen = new Set();
-      this.#seen.set(keyId, seen);
-    }
-    if (seen.has(text)) return false;
-    seen.add(text);
-    if (seen.size > this.#limit) {
-      for (const oldest of seen) {
-        seen.delete(oldest);
+    const text = `${keyId} ${Buffer.from(iv.buffer, iv.byteOffset, iv.byteLength).toString('latin1')}`;
+    if (this.#seen.has(text)) return false;
+    this.#seen.add(text);
+    if (this.#seen.size > this.#limit) {
+      for (const oldest of this.#seen) {
+        this.#seen.delete(oldest);
         break;
       }
     }

@@ -1,7 +1,7 @@
 import type { TokenAdapter } from '../../hsm-adapters/adapter.ts';
 import type { Call } from './call.ts';
-import { FairQueue } from './fair-queue.ts';
 import { Failure } from './failure.ts';
+import { FairQueue } from './fair-queue.ts';
 import type { Freezes } from './freezes.ts';
 import type { KeyVersion } from './key-catalog.ts';
 import type { Binding, TokenKeys } from './token-keys.ts';
@@ -13,6 +13,12 @@ interface Waiting {
   readonly resolve: (binding: Binding) => void;
   readonly reject: (failure: Failure) => void;
   isOver: boolean;
+}
+
+/** What waits for the same tokens. `given`: served operations, each for its share of the workloads that waited. */
+interface Queue {
+  readonly items: FairQueue<Waiting>;
+  given: number;
 }
 
 /** Work that one workload may have waiting, and all of them together. */
@@ -37,7 +43,9 @@ export class TokenPool {
   readonly #freezes: Freezes;
   readonly #weightOf: (subject: string) => number;
   /** By the tokens that hold the key: work for a token that is stuck does not stand before work for another. */
-  readonly #queues = new Map<string, FairQueue<Waiting>>();
+  readonly #queues = new Map<string, Queue>();
+  /** What the queue that was served last had been given, for one that starts to wait now. */
+  #given = 0;
   readonly #taken = new Map<TokenAdapter, number>();
   #waiting = 0;
   #sweep: NodeJS.Timeout | undefined;
@@ -68,18 +76,19 @@ export class TokenPool {
     const candidates = this.#candidates(version, except);
     const placement = placementOf(version);
     let queue = this.#queues.get(placement);
-    if (queue === undefined || queue.size === 0) {
+    if (queue === undefined || queue.items.size === 0) {
       const free = this.#free(candidates);
       if (free !== undefined) return this.#take(free);
     }
     if (queue === undefined) {
-      queue = new FairQueue(this.#weightOf);
+      queue = { items: new FairQueue(this.#weightOf), given: this.#given };
       this.#queues.set(placement, queue);
     }
-    if (this.#waiting >= MAX_WAITING || queue.lengthOf(subject) >= MAX_WAITING_PER_WORKLOAD) {
+    if (this.#waiting >= MAX_WAITING || queue.items.lengthOf(subject) >= MAX_WAITING_PER_WORKLOAD) {
       throw new Failure('BUSY', 'too much work is waiting for the token: slow down and try again');
     }
-    const waiters = queue;
+    if (queue.items.size === 0) queue.given = Math.max(queue.given, this.#given);
+    const waiters = queue.items;
     this.#waiting++;
     this.#sweep ??= setInterval(() => this.#sweepAll(), SWEEP_MS);
     return new Promise((resolve, reject) =>
@@ -96,13 +105,26 @@ export class TokenPool {
   /** To be called whenever a token's state has changed. */
   pump(): void {
     if (this.#waiting === 0) return;
-    for (let progress = true; progress; ) {
-      progress = false;
-      for (const queue of this.#queues.values()) {
-        if (queue.size > 0 && queue.take((waiting) => this.#serve(waiting))) progress = true;
-      }
-    }
+    while (this.#serveNext());
     this.#tidy();
+  }
+
+  /**
+   * Serves one operation, of the queue that has had the least for the workloads that wait in it: keys on few tokens
+   * are not passed over for keys on many. Whether there was room for one.
+   */
+  #serveNext(): boolean {
+    const queues = [...this.#queues.values()]
+      .filter(({ items }) => items.size > 0)
+      .sort((a, b) => a.given - b.given);
+    for (const queue of queues) {
+      const { flows } = queue.items;
+      if (!queue.items.take((waiting) => this.#serve(waiting))) continue;
+      this.#given = Math.max(this.#given, queue.given);
+      queue.given += 1 / flows;
+      return true;
+    }
+    return false;
   }
 
   /** Whether `waiting` is done with: given a token, or told why not. */
@@ -140,9 +162,9 @@ export class TokenPool {
 
   #sweepAll(): void {
     for (const queue of this.#queues.values()) {
-      const before = queue.size;
-      queue.sweep((waiting) => this.#isOver(waiting));
-      this.#waiting -= before - queue.size;
+      const before = queue.items.size;
+      queue.items.sweep((waiting) => this.#isOver(waiting));
+      this.#waiting -= before - queue.items.size;
     }
     this.pump();
     this.#tidy();
@@ -151,6 +173,7 @@ export class TokenPool {
   #tidy(): void {
     if (this.#waiting > 0) return;
     this.#queues.clear();
+    this.#given = 0;
     clearInterval(this.#sweep);
     this.#sweep = undefined;
   }
