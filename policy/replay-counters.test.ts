@@ -63,6 +63,14 @@ describe('limits', () => {
     );
   });
 
+  test('a burst is what may come at once, and comes back evenly', () => {
+    const limits = new ReplayLimits();
+    const burst = limit({ max: 10, burst: 2 });
+    expect([0, 0, 0].map((now) => limits.take([burst], request(now)).ok)).toEqual([true, true, false]);
+    expect(limits.take([burst], request(0))).toMatchObject({ retryAfterMs: 100 });
+    expect([99, 100, 100].map((now) => limits.take([burst], request(now)).ok)).toEqual([false, true, false]);
+  });
+
   test('a fixed window begins with its first use', () => {
     const limits = new ReplayLimits();
     const fixed = limit({ window: 'fixed' });

@@ -40,13 +40,15 @@ export class ReplayLimits {
   take(limits: readonly Limit[], request: CountedRequest): Taken {
     this.#now = Math.max(this.#now, request.now);
     const now = this.#now;
-    const charges = limits.map((limit) => ({
-      limit,
-      counter: this.#counter(limit, request),
-      amount: limit.unit === 'bytes' ? request.bytes : 1,
-    }));
-    for (const { limit, counter, amount } of charges) {
-      const waitMs = counter.waitFor(amount, limit.max, now);
+    const charges = limits.flatMap((limit) => {
+      const amount = limit.unit === 'bytes' ? request.bytes : 1;
+      const charge = { limit, counter: this.#counter(limit, request), amount, max: limit.max };
+      if (limit.burst === undefined || limit.perMs === undefined) return [charge];
+      const bucket = this.#bucket(limit, limit.max / limit.perMs, request);
+      return [charge, { limit, counter: bucket, amount, max: limit.burst }];
+    });
+    for (const { limit, counter, amount, max } of charges) {
+      const waitMs = counter.waitFor(amount, max, now);
       if (waitMs !== 0) return { ok: false, limit, retryAfterMs: waitMs };
     }
     for (const { counter, amount } of charges) counter.add(amount, now);
@@ -59,15 +61,31 @@ export class ReplayLimits {
   }
 
   #counter(limit: Limit, request: CountedRequest): Counter {
-    const name = JSON.stringify([limit.id, subjectOf(limit, request), limit.window, limit.perMs ?? null]);
+    const { perMs } = limit;
+    return this.#named(limit, request, 'window', () =>
+      perMs === undefined
+        ? new SlidingCounter(Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY)
+        : limit.window === 'fixed'
+          ? new FixedCounter(perMs)
+          : new SlidingCounter(perMs, Math.max(1, Math.floor(perMs / this.#steps))),
+    );
+  }
+
+  #bucket(limit: Limit, perMs: number, request: CountedRequest): Counter {
+    return this.#named(limit, request, 'burst', () => new Bucket(perMs));
+  }
+
+  #named(limit: Limit, request: CountedRequest, what: string, make: () => Counter): Counter {
+    const name = JSON.stringify([
+      limit.id,
+      subjectOf(limit, request),
+      what,
+      limit.window,
+      limit.perMs ?? null,
+    ]);
     let counter = this.#counters.get(name);
     if (counter === undefined) {
-      counter =
-        limit.perMs === undefined
-          ? new SlidingCounter(Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY)
-          : limit.window === 'fixed'
-            ? new FixedCounter(limit.perMs)
-            : new SlidingCounter(limit.perMs, Math.max(1, Math.floor(limit.perMs / this.#steps)));
+      counter = make();
       this.#counters.set(name, counter);
     }
     return counter;
@@ -185,6 +203,37 @@ class FixedCounter implements Counter {
     this.#total += amount;
   }
 }
+
+/** What came at once and has not drained yet. */
+class Bucket implements Counter {
+  /** Per millisecond. */
+  readonly #rate: number;
+  #level = 0;
+  #at = 0;
+
+  constructor(rate: number) {
+    this.#rate = rate;
+  }
+
+  waitFor(amount: number, max: number, now: number): number | undefined {
+    if (amount > max) return undefined;
+    this.#drain(now);
+    return Math.max(0, Math.ceil((this.#level + amount - max) / this.#rate - ROUNDING));
+  }
+
+  add(amount: number, now: number): void {
+    this.#drain(now);
+    this.#level += amount;
+  }
+
+  #drain(now: number): void {
+    this.#level = Math.max(0, this.#level - (now - this.#at) * this.#rate);
+    this.#at = now;
+  }
+}
+
+// A level is a sum of fractions.
+const ROUNDING = 1e-6;
 
 export type Reserved =
   | { readonly ok: true; release(): void }

@@ -1,13 +1,13 @@
 import { describe, expect, test } from 'vitest';
 import { compilePolicy } from './compile.ts';
-import type { Allowance, KeyUseQuestion, PolicySet } from './decision.ts';
-import { PolicyPlayer, readRecordedEntry, Simulation } from './replay.ts';
+import type { Allowance, KeyUseQuestion } from './decision.ts';
+import { PolicyPlayer, type ReplayedPolicy, readRecordedEntry, Simulation } from './replay.ts';
 import { encodeInputs } from './replay-inputs.ts';
 
 const API = 'spiffe://example.org/ns/payments/sa/api';
 const AT = Date.UTC(2026, 10, 21, 7);
 
-function policy(rules: string): PolicySet {
+function policy(rules: string): ReplayedPolicy {
   return compilePolicy(new TextEncoder().encode(`version: 1\nrules:\n${rules}`), { hash: 'sha256:new' });
 }
 
@@ -50,24 +50,22 @@ function entry(more: object = {}): object {
 
 const DENIED = { decision: 'deny', reason: 'POLICY_DENIED', rule: '', performed: 'no' };
 
-function simulate(of: PolicySet, entries: readonly object[]) {
+function simulate(of: ReplayedPolicy, entries: readonly object[]) {
   const simulation = new Simulation(of);
   for (const one of entries) simulation.add(one);
   return simulation.report();
 }
 
 /** A policy whose one rule has a limit, or a guard. */
-function costing(allowance: Partial<Allowance>, staticEffect: 'allow' | 'deny' = 'deny'): PolicySet {
+function costing(allowance: Partial<Allowance>, staticEffect: 'allow' | 'deny' = 'deny'): ReplayedPolicy {
   const full: Allowance = { rule: 'costs', limits: [], guards: [], isOpenAt: () => true, ...allowance };
   return {
     hash: 'sha256:costing',
-    ruleCount: 1,
     decide: ({ circumstances }: KeyUseQuestion) =>
       circumstances === undefined
         ? { effect: staticEffect, rule: '', policyHash: '' }
         : { effect: 'allow', rule: 'costs', policyHash: '', alternatives: [full] },
     explain: () => ({ effect: 'deny', rule: '', policyHash: '', considered: [] }),
-    decideMethod: () => ({ effect: 'deny', rule: '', policyHash: '' }),
     usableOperations: () => ['sign'],
   };
 }
@@ -260,7 +258,7 @@ describe('a player', () => {
 
   test('takes the next rule where the first is used up', () => {
     const first = costing({ limits: [ONE_PER_SECOND] });
-    const both: PolicySet = {
+    const both: ReplayedPolicy = {
       ...first,
       decide: (asked) => ({
         ...first.decide(asked),

@@ -13,6 +13,9 @@ import {
 import { ReplayGuards, ReplayLimits, type ReplayLimitsOptions } from './replay-counters.ts';
 import { decodeInputs } from './replay-inputs.ts';
 
+/** What of a policy a replay asks. */
+export type ReplayedPolicy = Pick<PolicySet, 'hash' | 'decide' | 'explain' | 'usableOperations'>;
+
 /** A decision with its limits and guards counted. */
 export interface PlayedDecision {
   readonly effect: 'allow' | 'deny';
@@ -28,11 +31,14 @@ const NOTHING = (): void => undefined;
 
 /** Requests decided one after the other, as a broker would that started with empty counters. */
 export class PolicyPlayer {
-  readonly policy: PolicySet;
+  readonly policy: ReplayedPolicy;
   readonly limits: ReplayLimits;
   readonly guards: ReplayGuards;
 
-  constructor(policy: PolicySet, options: ReplayLimitsOptions & { readonly maxGuardValues?: number } = {}) {
+  constructor(
+    policy: ReplayedPolicy,
+    options: ReplayLimitsOptions & { readonly maxGuardValues?: number } = {},
+  ) {
     this.policy = policy;
     this.limits = new ReplayLimits(options);
     this.guards = new ReplayGuards(options.maxGuardValues);
@@ -289,7 +295,7 @@ export class Simulation {
   #firstTime = '';
   #lastTime = '';
 
-  constructor(policy: PolicySet, options: SimulationOptions = {}) {
+  constructor(policy: ReplayedPolicy, options: SimulationOptions = {}) {
     this.#player = new PolicyPlayer(policy, { steps: STEPS, maxGuardValues: MAX_GUARD_VALUES });
     this.#maxFlips = options.maxFlips ?? MAX_FLIPS;
     this.#entriesPerFlip = options.entriesPerFlip ?? ENTRIES_PER_FLIP;
