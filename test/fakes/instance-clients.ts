@@ -118,13 +118,17 @@ export function rawClient(
   at: At,
   name: ProfileName,
   listener: Listener,
-  { dnsName, target }: { dnsName?: string; target?: string } = {},
+  { dnsName, target, svid }: { dnsName?: string; target?: string; svid?: string } = {},
 ): Client {
   const profile = readProfile(at, name);
   const file = (path: string): Buffer => readFileSync(join(at.directory, path));
   return new RawClient(
     target ?? profile[listener],
-    credentials.createSsl(file(profile.trustBundle), file(profile.key), file(profile.certificate)),
+    credentials.createSsl(
+      file(profile.trustBundle),
+      file(svid === undefined ? profile.key : `pki/${svid}.key`),
+      file(svid === undefined ? profile.certificate : `pki/${svid}.crt`),
+    ),
     {
       'grpc.ssl_target_name_override': dnsName ?? profile.brokerDnsName,
       'grpc.use_local_subchannel_pool': 1,

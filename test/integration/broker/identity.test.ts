@@ -1,4 +1,4 @@
-import { once } from 'node:events';
+import { on, once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { createSecureServer, type ServerHttp2Stream } from 'node:http2';
 import type { AddressInfo } from 'node:net';
@@ -6,12 +6,14 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { LastmileError } from '../../../broker/client/errors.ts';
 import type { ConnectOptions } from '../../../broker/client/transport.ts';
-import { createDevelopmentCa, type PemPair } from '../../../broker/init/pki.ts';
+import { createDevelopmentCa, type PemPair, SVID_LIFE_MS } from '../../../broker/init/pki.ts';
+import { codec } from '../../../broker/proto/codec.ts';
 import { type RunningInstance, startInstance } from '../../fakes/instance.ts';
 import {
   issueSvid,
   operator,
   PAYMENTS,
+  type RawAnswer,
   rawCall,
   rawClient,
   refusal,
@@ -21,6 +23,7 @@ import {
 } from '../../fakes/instance-clients.ts';
 
 const UNAVAILABLE = 14;
+const UNAUTHENTICATED = 16;
 const DAY_MS = 24 * 60 * 60 * 1000;
 const SIGN = { key: 'payments/jwt', algorithm: 'ES256', message: Buffer.from('a message') };
 
@@ -208,4 +211,47 @@ describe('a client certificate that is refused', () => {
     await client.sign(SIGN);
     client.close();
   });
+});
+
+it('an SVID that expires while its connection is open is refused from then on, and on its open stream', async () => {
+  const lifeLeftMs = 3000;
+  const issuedAt = Date.now();
+  await issueSvid(
+    instance,
+    'short-lived',
+    { spiffeId: PAYMENTS },
+    { now: issuedAt - SVID_LIFE_MS + lifeLeftMs },
+  );
+  const client = rawClient(instance, 'payments', 'target', { svid: 'short-lived' });
+  const signRequest = codec<object, object>('lastmile.v1.SignRequest').encode(SIGN);
+  const { encode } = codec<object, object>('lastmile.v1.SignStreamRequest');
+  const { decode } = codec<object, { error?: { code: number; message: string } }>(
+    'lastmile.v1.SignStreamResponse',
+  );
+  const asIs = (bytes: Buffer): Buffer => bytes;
+  const stream = client.makeBidiStreamRequest('/lastmile.v1.KeyUse/SignStream', asIs, asIs);
+  const answers = on(stream, 'data') as AsyncIterableIterator<[Buffer]>;
+  const streamed = async (requestId: string) => {
+    stream.write(encode({ requestId, sign: SIGN }));
+    const { value } = await answers.next();
+    return decode(value[0]).error;
+  };
+  try {
+    expect((await rawCall(client, '/lastmile.v1.KeyUse/Sign', signRequest)).code).toBe(0);
+    expect(await streamed('before')).toBeFalsy();
+    let answer: RawAnswer;
+    do answer = await rawCall(client, '/lastmile.v1.KeyUse/Sign', signRequest);
+    while (answer.code === 0 && Date.now() < issuedAt + 10 * lifeLeftMs);
+    expect(answer).toMatchObject({
+      code: UNAUTHENTICATED,
+      reason: 'SVID_EXPIRED',
+      metadata: { performed: 'no' },
+    });
+    // To the second, as certificates count, and not before.
+    expect(Date.now()).toBeGreaterThan(issuedAt + lifeLeftMs - 1000);
+    expect(await streamed('after')).toMatchObject({ code: UNAUTHENTICATED });
+  } finally {
+    stream.cancel();
+    client.close();
+  }
 });
