@@ -1,9 +1,11 @@
 import { Call, type Caller } from '../../broker/keyuse/call.ts';
 import { EncryptionCounter } from '../../broker/keyuse/encryption-counter.ts';
+import { Failure } from '../../broker/keyuse/failure.ts';
 import { Freezes } from '../../broker/keyuse/freezes.ts';
 import { KeyAdministration } from '../../broker/keyuse/key-administration.ts';
 import { KeyCatalog, type KeyVersion } from '../../broker/keyuse/key-catalog.ts';
 import { KeyUse } from '../../broker/keyuse/key-use.ts';
+import { NOTHING_TO_SPEND, Spending } from '../../broker/keyuse/spending.ts';
 import { TokenKeys } from '../../broker/keyuse/token-keys.ts';
 import { TokenPool } from '../../broker/keyuse/token-pool.ts';
 import { SignatureVerifier } from '../../broker/keyuse/verify/signature-verifier.ts';
@@ -75,6 +77,8 @@ export class KeyUseFixture {
   readonly lines: LogLine[] = [];
   readonly warnings: string[] = [];
   policy: PolicySet = policyOf(POLICY);
+  /** Whether keys with `verify: sampled` have their next signature looked at. */
+  isSampled = false;
   readonly tokens: readonly FakeToken[];
   readonly catalog: KeyCatalog;
   readonly freezes: Freezes;
@@ -119,7 +123,10 @@ export class KeyUseFixture {
       audit: this.log,
       verifier: this.verifier,
       encryptions: this.encryptions,
+      spending: new Spending(NOTHING_TO_SPEND),
+      clock: { now: () => Date.now(), doubtMs: () => 0 },
       generation: () => 7,
+      isSampled: () => this.isSampled,
       log,
     });
   }
@@ -169,3 +176,73 @@ export class KeyUseFixture {
     if (this.pool.waiting > 0) throw new Error(`${this.pool.waiting} operations are left waiting`);
   }
 }
+
+/** What a promise fails with, which must be a Failure. */
+export async function failureOf(promise: Promise<unknown>): Promise<Failure> {
+  try {
+    await promise;
+  } catch (error) {
+    if (error instanceof Failure) return error;
+    throw error;
+  }
+  throw new Error('was not refused');
+}
+
+/** Whether a promise has been answered by now, every turn of the event loop that it could take being over. */
+export async function isSettled(promise: Promise<unknown>): Promise<boolean> {
+  let settled = false;
+  const note = (): void => {
+    settled = true;
+  };
+  promise.then(note, note);
+  for (let turn = 0; turn < 8; turn++) await new Promise((resolve) => setImmediate(resolve));
+  return settled;
+}
+
+type Uses = Readonly<Record<UseName, (caller?: Caller, call?: Call, key?: string) => Promise<object>>>;
+export type UseName = (typeof USES)[number];
+export const USES = ['sign', 'encrypt', 'data-key', 'decrypt', 'mac', 'verify-mac', 'random'] as const;
+export const KEYS = { sign: 'app/sign', encrypt: 'app/box', mac: 'app/mac' } as const;
+
+/** One of each thing that a workload can do with a token, on keys that are made for it. */
+export async function everyUse(fixture: KeyUseFixture): Promise<Uses> {
+  await fixture.create(KEYS.sign, 'ES256');
+  await fixture.create(KEYS.encrypt, 'A256GCM');
+  await fixture.create(KEYS.mac, 'HS256');
+  const { keyUse } = fixture;
+  const message = Buffer.from('a message to authenticate');
+  const none = new Uint8Array();
+  const box = { key: KEYS.encrypt, version: 0, algorithm: 'A256GCM' };
+  const { ciphertext } = await keyUse.encrypt(callerOf(), callFor(), {
+    ...box,
+    plaintext: SECRET,
+    associatedData: none,
+  });
+  const authentic = { key: KEYS.mac, version: 0, algorithm: 'HS256', message };
+  const { mac } = await keyUse.mac(callerOf(), callFor(), authentic);
+  fixture.forgetWhatWas();
+  return {
+    sign: (caller = callerOf(), call = callFor(), key = KEYS.sign) =>
+      keyUse.sign(caller, call, {
+        key,
+        version: 0,
+        algorithm: 'ES256',
+        content: { kind: 'message', bytes: message },
+        der: false,
+      }),
+    encrypt: (caller = callerOf(), call = callFor(), key = KEYS.encrypt) =>
+      keyUse.encrypt(caller, call, { ...box, key, plaintext: SECRET, associatedData: none }),
+    'data-key': (caller = callerOf(), call = callFor(), key = KEYS.encrypt) =>
+      keyUse.generateDataKey(caller, call, { key, version: 0, length: 32, associatedData: none }),
+    decrypt: (caller = callerOf(), call = callFor(), key = KEYS.encrypt) =>
+      keyUse.decrypt(caller, call, { key, ciphertext, associatedData: none }),
+    mac: (caller = callerOf(), call = callFor(), key = KEYS.mac) =>
+      keyUse.mac(caller, call, { ...authentic, key }),
+    'verify-mac': (caller = callerOf(), call = callFor(), key = KEYS.mac) =>
+      keyUse.verifyMac(caller, call, { ...authentic, key, mac }),
+    random: (caller = callerOf(), call = callFor()) => keyUse.random(caller, call, 32),
+  };
+}
+
+/** What no entry may ever show. */
+export const SECRET: Buffer = Buffer.from('4929 1234 5678 9012 is a card number');
