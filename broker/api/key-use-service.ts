@@ -1,7 +1,7 @@
 import type { Call, Caller } from '../keyuse/call.ts';
 import { Failure } from '../keyuse/failure.ts';
-import type { Content, KeyUse } from '../keyuse/key-use.ts';
-import { codec } from '../proto/codec.ts';
+import type { KeyUse } from '../keyuse/key-use.ts';
+import type { Content } from '../keyuse/request-form.ts';
 import type { DecryptRequest__Output } from '../proto/gen/lastmile/v1/DecryptRequest.ts';
 import type { EncryptRequest__Output } from '../proto/gen/lastmile/v1/EncryptRequest.ts';
 import type { GenerateDataKeyRequest__Output } from '../proto/gen/lastmile/v1/GenerateDataKeyRequest.ts';
@@ -14,7 +14,9 @@ import type { SignStreamRequest__Output } from '../proto/gen/lastmile/v1/SignStr
 import type { VerifyMacRequest__Output } from '../proto/gen/lastmile/v1/VerifyMacRequest.ts';
 import type { VerifyRequest__Output } from '../proto/gen/lastmile/v1/VerifyRequest.ts';
 import type { KeyUseMethod } from '../proto/methods.ts';
+import { message, reply } from './messages.ts';
 import { asFailure, wireStatus } from './status.ts';
+import { type TypedSources, typedHandlers } from './typed-handlers.ts';
 
 export type Handler = (caller: Caller, call: Call, payload: Uint8Array) => Promise<Uint8Array>;
 
@@ -27,30 +29,11 @@ export interface ReceiptSource {
 
 const SIGNATURE_FORMATS = 2;
 
-function message<T>(name: string): { decode(bytes: Uint8Array): T } {
-  const { decode } = codec<object, object>(`lastmile.v1.${name}`);
-  return {
-    decode: (bytes) => {
-      try {
-        return decode(bytes) as T;
-      } catch (cause) {
-        throw new Failure('REQUEST_INVALID', 'request is not a well-formed message of this method', {
-          cause,
-        });
-      }
-    },
-  };
-}
-
-function reply(name: string): (value: object) => Uint8Array {
-  const { encode } = codec<object, object>(`lastmile.v1.${name}`);
-  return encode;
-}
-
 /** Decodes each KeyUse request, calls the transaction, encodes what came out. Nothing is decided here. */
 export function keyUseHandlers(
   keyUse: KeyUse,
   receipts: ReceiptSource,
+  typed: TypedSources = { profileOf: () => undefined, now: Date.now },
 ): Readonly<Record<Exclude<KeyUseMethod, 'SignStream'>, Handler>> & {
   /** One message of a stream: an error is an answer of its own, carrying the caller's request id. */
   readonly signStream: (
@@ -99,6 +82,8 @@ export function keyUseHandlers(
   const receiptResponse = reply('GetReceiptResponse');
 
   return {
+    ...typedHandlers(keyUse, typed, log),
+
     Sign: async (caller, call, payload) =>
       signResponse(await sign(caller, call, signRequest.decode(payload))),
 

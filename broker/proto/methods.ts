@@ -28,6 +28,9 @@ const KEY_USE = [
   'GetPublicKey',
   'ListKeys',
   'GetReceipt',
+  'SignJwt',
+  'SignCertificate',
+  'SignDsse',
 ] as const;
 const ADMIN = [
   'GetStatus',

@@ -22,10 +22,18 @@ import type { ListKeysResponse as _lastmile_v1_ListKeysResponse, ListKeysRespons
 import type { LogPosition as _lastmile_v1_LogPosition, LogPosition__Output as _lastmile_v1_LogPosition__Output } from './lastmile/v1/LogPosition.ts';
 import type { MacRequest as _lastmile_v1_MacRequest, MacRequest__Output as _lastmile_v1_MacRequest__Output } from './lastmile/v1/MacRequest.ts';
 import type { MacResponse as _lastmile_v1_MacResponse, MacResponse__Output as _lastmile_v1_MacResponse__Output } from './lastmile/v1/MacResponse.ts';
+import type { PublicKeyApplicant as _lastmile_v1_PublicKeyApplicant, PublicKeyApplicant__Output as _lastmile_v1_PublicKeyApplicant__Output } from './lastmile/v1/PublicKeyApplicant.ts';
+import type { SignCertificateRequest as _lastmile_v1_SignCertificateRequest, SignCertificateRequest__Output as _lastmile_v1_SignCertificateRequest__Output } from './lastmile/v1/SignCertificateRequest.ts';
+import type { SignCertificateResponse as _lastmile_v1_SignCertificateResponse, SignCertificateResponse__Output as _lastmile_v1_SignCertificateResponse__Output } from './lastmile/v1/SignCertificateResponse.ts';
+import type { SignDsseRequest as _lastmile_v1_SignDsseRequest, SignDsseRequest__Output as _lastmile_v1_SignDsseRequest__Output } from './lastmile/v1/SignDsseRequest.ts';
+import type { SignDsseResponse as _lastmile_v1_SignDsseResponse, SignDsseResponse__Output as _lastmile_v1_SignDsseResponse__Output } from './lastmile/v1/SignDsseResponse.ts';
+import type { SignJwtRequest as _lastmile_v1_SignJwtRequest, SignJwtRequest__Output as _lastmile_v1_SignJwtRequest__Output } from './lastmile/v1/SignJwtRequest.ts';
+import type { SignJwtResponse as _lastmile_v1_SignJwtResponse, SignJwtResponse__Output as _lastmile_v1_SignJwtResponse__Output } from './lastmile/v1/SignJwtResponse.ts';
 import type { SignRequest as _lastmile_v1_SignRequest, SignRequest__Output as _lastmile_v1_SignRequest__Output } from './lastmile/v1/SignRequest.ts';
 import type { SignResponse as _lastmile_v1_SignResponse, SignResponse__Output as _lastmile_v1_SignResponse__Output } from './lastmile/v1/SignResponse.ts';
 import type { SignStreamRequest as _lastmile_v1_SignStreamRequest, SignStreamRequest__Output as _lastmile_v1_SignStreamRequest__Output } from './lastmile/v1/SignStreamRequest.ts';
 import type { SignStreamResponse as _lastmile_v1_SignStreamResponse, SignStreamResponse__Output as _lastmile_v1_SignStreamResponse__Output } from './lastmile/v1/SignStreamResponse.ts';
+import type { SubjectAttribute as _lastmile_v1_SubjectAttribute, SubjectAttribute__Output as _lastmile_v1_SubjectAttribute__Output } from './lastmile/v1/SubjectAttribute.ts';
 import type { UsableKey as _lastmile_v1_UsableKey, UsableKey__Output as _lastmile_v1_UsableKey__Output } from './lastmile/v1/UsableKey.ts';
 import type { VerifyMacRequest as _lastmile_v1_VerifyMacRequest, VerifyMacRequest__Output as _lastmile_v1_VerifyMacRequest__Output } from './lastmile/v1/VerifyMacRequest.ts';
 import type { VerifyMacResponse as _lastmile_v1_VerifyMacResponse, VerifyMacResponse__Output as _lastmile_v1_VerifyMacResponse__Output } from './lastmile/v1/VerifyMacResponse.ts';
@@ -66,11 +74,19 @@ export interface ProtoGrpcType {
       LogPosition: MessageTypeDefinition<_lastmile_v1_LogPosition, _lastmile_v1_LogPosition__Output>
       MacRequest: MessageTypeDefinition<_lastmile_v1_MacRequest, _lastmile_v1_MacRequest__Output>
       MacResponse: MessageTypeDefinition<_lastmile_v1_MacResponse, _lastmile_v1_MacResponse__Output>
+      PublicKeyApplicant: MessageTypeDefinition<_lastmile_v1_PublicKeyApplicant, _lastmile_v1_PublicKeyApplicant__Output>
+      SignCertificateRequest: MessageTypeDefinition<_lastmile_v1_SignCertificateRequest, _lastmile_v1_SignCertificateRequest__Output>
+      SignCertificateResponse: MessageTypeDefinition<_lastmile_v1_SignCertificateResponse, _lastmile_v1_SignCertificateResponse__Output>
+      SignDsseRequest: MessageTypeDefinition<_lastmile_v1_SignDsseRequest, _lastmile_v1_SignDsseRequest__Output>
+      SignDsseResponse: MessageTypeDefinition<_lastmile_v1_SignDsseResponse, _lastmile_v1_SignDsseResponse__Output>
+      SignJwtRequest: MessageTypeDefinition<_lastmile_v1_SignJwtRequest, _lastmile_v1_SignJwtRequest__Output>
+      SignJwtResponse: MessageTypeDefinition<_lastmile_v1_SignJwtResponse, _lastmile_v1_SignJwtResponse__Output>
       SignRequest: MessageTypeDefinition<_lastmile_v1_SignRequest, _lastmile_v1_SignRequest__Output>
       SignResponse: MessageTypeDefinition<_lastmile_v1_SignResponse, _lastmile_v1_SignResponse__Output>
       SignStreamRequest: MessageTypeDefinition<_lastmile_v1_SignStreamRequest, _lastmile_v1_SignStreamRequest__Output>
       SignStreamResponse: MessageTypeDefinition<_lastmile_v1_SignStreamResponse, _lastmile_v1_SignStreamResponse__Output>
       SignatureFormat: EnumTypeDefinition
+      SubjectAttribute: MessageTypeDefinition<_lastmile_v1_SubjectAttribute, _lastmile_v1_SubjectAttribute__Output>
       UsableKey: MessageTypeDefinition<_lastmile_v1_UsableKey, _lastmile_v1_UsableKey__Output>
       VerifyMacRequest: MessageTypeDefinition<_lastmile_v1_VerifyMacRequest, _lastmile_v1_VerifyMacRequest__Output>
       VerifyMacResponse: MessageTypeDefinition<_lastmile_v1_VerifyMacResponse, _lastmile_v1_VerifyMacResponse__Output>

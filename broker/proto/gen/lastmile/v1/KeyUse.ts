@@ -18,6 +18,12 @@ import type { ListKeysRequest as _lastmile_v1_ListKeysRequest, ListKeysRequest__
 import type { ListKeysResponse as _lastmile_v1_ListKeysResponse, ListKeysResponse__Output as _lastmile_v1_ListKeysResponse__Output } from '../../lastmile/v1/ListKeysResponse.ts';
 import type { MacRequest as _lastmile_v1_MacRequest, MacRequest__Output as _lastmile_v1_MacRequest__Output } from '../../lastmile/v1/MacRequest.ts';
 import type { MacResponse as _lastmile_v1_MacResponse, MacResponse__Output as _lastmile_v1_MacResponse__Output } from '../../lastmile/v1/MacResponse.ts';
+import type { SignCertificateRequest as _lastmile_v1_SignCertificateRequest, SignCertificateRequest__Output as _lastmile_v1_SignCertificateRequest__Output } from '../../lastmile/v1/SignCertificateRequest.ts';
+import type { SignCertificateResponse as _lastmile_v1_SignCertificateResponse, SignCertificateResponse__Output as _lastmile_v1_SignCertificateResponse__Output } from '../../lastmile/v1/SignCertificateResponse.ts';
+import type { SignDsseRequest as _lastmile_v1_SignDsseRequest, SignDsseRequest__Output as _lastmile_v1_SignDsseRequest__Output } from '../../lastmile/v1/SignDsseRequest.ts';
+import type { SignDsseResponse as _lastmile_v1_SignDsseResponse, SignDsseResponse__Output as _lastmile_v1_SignDsseResponse__Output } from '../../lastmile/v1/SignDsseResponse.ts';
+import type { SignJwtRequest as _lastmile_v1_SignJwtRequest, SignJwtRequest__Output as _lastmile_v1_SignJwtRequest__Output } from '../../lastmile/v1/SignJwtRequest.ts';
+import type { SignJwtResponse as _lastmile_v1_SignJwtResponse, SignJwtResponse__Output as _lastmile_v1_SignJwtResponse__Output } from '../../lastmile/v1/SignJwtResponse.ts';
 import type { SignRequest as _lastmile_v1_SignRequest, SignRequest__Output as _lastmile_v1_SignRequest__Output } from '../../lastmile/v1/SignRequest.ts';
 import type { SignResponse as _lastmile_v1_SignResponse, SignResponse__Output as _lastmile_v1_SignResponse__Output } from '../../lastmile/v1/SignResponse.ts';
 import type { SignStreamRequest as _lastmile_v1_SignStreamRequest, SignStreamRequest__Output as _lastmile_v1_SignStreamRequest__Output } from '../../lastmile/v1/SignStreamRequest.ts';
@@ -109,6 +115,33 @@ export interface KeyUseClient extends grpc.Client {
   sign(argument: _lastmile_v1_SignRequest, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_SignResponse__Output>): grpc.ClientUnaryCall;
   sign(argument: _lastmile_v1_SignRequest, callback: grpc.requestCallback<_lastmile_v1_SignResponse__Output>): grpc.ClientUnaryCall;
   
+  SignCertificate(argument: _lastmile_v1_SignCertificateRequest, metadata: grpc.Metadata, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_SignCertificateResponse__Output>): grpc.ClientUnaryCall;
+  SignCertificate(argument: _lastmile_v1_SignCertificateRequest, metadata: grpc.Metadata, callback: grpc.requestCallback<_lastmile_v1_SignCertificateResponse__Output>): grpc.ClientUnaryCall;
+  SignCertificate(argument: _lastmile_v1_SignCertificateRequest, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_SignCertificateResponse__Output>): grpc.ClientUnaryCall;
+  SignCertificate(argument: _lastmile_v1_SignCertificateRequest, callback: grpc.requestCallback<_lastmile_v1_SignCertificateResponse__Output>): grpc.ClientUnaryCall;
+  signCertificate(argument: _lastmile_v1_SignCertificateRequest, metadata: grpc.Metadata, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_SignCertificateResponse__Output>): grpc.ClientUnaryCall;
+  signCertificate(argument: _lastmile_v1_SignCertificateRequest, metadata: grpc.Metadata, callback: grpc.requestCallback<_lastmile_v1_SignCertificateResponse__Output>): grpc.ClientUnaryCall;
+  signCertificate(argument: _lastmile_v1_SignCertificateRequest, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_SignCertificateResponse__Output>): grpc.ClientUnaryCall;
+  signCertificate(argument: _lastmile_v1_SignCertificateRequest, callback: grpc.requestCallback<_lastmile_v1_SignCertificateResponse__Output>): grpc.ClientUnaryCall;
+  
+  SignDsse(argument: _lastmile_v1_SignDsseRequest, metadata: grpc.Metadata, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_SignDsseResponse__Output>): grpc.ClientUnaryCall;
+  SignDsse(argument: _lastmile_v1_SignDsseRequest, metadata: grpc.Metadata, callback: grpc.requestCallback<_lastmile_v1_SignDsseResponse__Output>): grpc.ClientUnaryCall;
+  SignDsse(argument: _lastmile_v1_SignDsseRequest, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_SignDsseResponse__Output>): grpc.ClientUnaryCall;
+  SignDsse(argument: _lastmile_v1_SignDsseRequest, callback: grpc.requestCallback<_lastmile_v1_SignDsseResponse__Output>): grpc.ClientUnaryCall;
+  signDsse(argument: _lastmile_v1_SignDsseRequest, metadata: grpc.Metadata, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_SignDsseResponse__Output>): grpc.ClientUnaryCall;
+  signDsse(argument: _lastmile_v1_SignDsseRequest, metadata: grpc.Metadata, callback: grpc.requestCallback<_lastmile_v1_SignDsseResponse__Output>): grpc.ClientUnaryCall;
+  signDsse(argument: _lastmile_v1_SignDsseRequest, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_SignDsseResponse__Output>): grpc.ClientUnaryCall;
+  signDsse(argument: _lastmile_v1_SignDsseRequest, callback: grpc.requestCallback<_lastmile_v1_SignDsseResponse__Output>): grpc.ClientUnaryCall;
+  
+  SignJwt(argument: _lastmile_v1_SignJwtRequest, metadata: grpc.Metadata, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_SignJwtResponse__Output>): grpc.ClientUnaryCall;
+  SignJwt(argument: _lastmile_v1_SignJwtRequest, metadata: grpc.Metadata, callback: grpc.requestCallback<_lastmile_v1_SignJwtResponse__Output>): grpc.ClientUnaryCall;
+  SignJwt(argument: _lastmile_v1_SignJwtRequest, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_SignJwtResponse__Output>): grpc.ClientUnaryCall;
+  SignJwt(argument: _lastmile_v1_SignJwtRequest, callback: grpc.requestCallback<_lastmile_v1_SignJwtResponse__Output>): grpc.ClientUnaryCall;
+  signJwt(argument: _lastmile_v1_SignJwtRequest, metadata: grpc.Metadata, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_SignJwtResponse__Output>): grpc.ClientUnaryCall;
+  signJwt(argument: _lastmile_v1_SignJwtRequest, metadata: grpc.Metadata, callback: grpc.requestCallback<_lastmile_v1_SignJwtResponse__Output>): grpc.ClientUnaryCall;
+  signJwt(argument: _lastmile_v1_SignJwtRequest, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_SignJwtResponse__Output>): grpc.ClientUnaryCall;
+  signJwt(argument: _lastmile_v1_SignJwtRequest, callback: grpc.requestCallback<_lastmile_v1_SignJwtResponse__Output>): grpc.ClientUnaryCall;
+  
   SignStream(metadata: grpc.Metadata, options?: grpc.CallOptions): grpc.ClientDuplexStream<_lastmile_v1_SignStreamRequest, _lastmile_v1_SignStreamResponse__Output>;
   SignStream(options?: grpc.CallOptions): grpc.ClientDuplexStream<_lastmile_v1_SignStreamRequest, _lastmile_v1_SignStreamResponse__Output>;
   signStream(metadata: grpc.Metadata, options?: grpc.CallOptions): grpc.ClientDuplexStream<_lastmile_v1_SignStreamRequest, _lastmile_v1_SignStreamResponse__Output>;
@@ -153,6 +186,12 @@ export interface KeyUseHandlers extends grpc.UntypedServiceImplementation {
   
   Sign: grpc.handleUnaryCall<_lastmile_v1_SignRequest__Output, _lastmile_v1_SignResponse>;
   
+  SignCertificate: grpc.handleUnaryCall<_lastmile_v1_SignCertificateRequest__Output, _lastmile_v1_SignCertificateResponse>;
+  
+  SignDsse: grpc.handleUnaryCall<_lastmile_v1_SignDsseRequest__Output, _lastmile_v1_SignDsseResponse>;
+  
+  SignJwt: grpc.handleUnaryCall<_lastmile_v1_SignJwtRequest__Output, _lastmile_v1_SignJwtResponse>;
+  
   SignStream: grpc.handleBidiStreamingCall<_lastmile_v1_SignStreamRequest__Output, _lastmile_v1_SignStreamResponse>;
   
   Verify: grpc.handleUnaryCall<_lastmile_v1_VerifyRequest__Output, _lastmile_v1_VerifyResponse>;
@@ -171,6 +210,9 @@ export interface KeyUseDefinition extends grpc.ServiceDefinition {
   ListKeys: MethodDefinition<_lastmile_v1_ListKeysRequest, _lastmile_v1_ListKeysResponse, _lastmile_v1_ListKeysRequest__Output, _lastmile_v1_ListKeysResponse__Output>
   Mac: MethodDefinition<_lastmile_v1_MacRequest, _lastmile_v1_MacResponse, _lastmile_v1_MacRequest__Output, _lastmile_v1_MacResponse__Output>
   Sign: MethodDefinition<_lastmile_v1_SignRequest, _lastmile_v1_SignResponse, _lastmile_v1_SignRequest__Output, _lastmile_v1_SignResponse__Output>
+  SignCertificate: MethodDefinition<_lastmile_v1_SignCertificateRequest, _lastmile_v1_SignCertificateResponse, _lastmile_v1_SignCertificateRequest__Output, _lastmile_v1_SignCertificateResponse__Output>
+  SignDsse: MethodDefinition<_lastmile_v1_SignDsseRequest, _lastmile_v1_SignDsseResponse, _lastmile_v1_SignDsseRequest__Output, _lastmile_v1_SignDsseResponse__Output>
+  SignJwt: MethodDefinition<_lastmile_v1_SignJwtRequest, _lastmile_v1_SignJwtResponse, _lastmile_v1_SignJwtRequest__Output, _lastmile_v1_SignJwtResponse__Output>
   SignStream: MethodDefinition<_lastmile_v1_SignStreamRequest, _lastmile_v1_SignStreamResponse, _lastmile_v1_SignStreamRequest__Output, _lastmile_v1_SignStreamResponse__Output>
   Verify: MethodDefinition<_lastmile_v1_VerifyRequest, _lastmile_v1_VerifyResponse, _lastmile_v1_VerifyRequest__Output, _lastmile_v1_VerifyResponse__Output>
   VerifyMac: MethodDefinition<_lastmile_v1_VerifyMacRequest, _lastmile_v1_VerifyMacResponse, _lastmile_v1_VerifyMacRequest__Output, _lastmile_v1_VerifyMacResponse__Output>

@@ -1,0 +1,18 @@
+// Original file: broker/proto/lastmile/v1/key_use.proto
+
+
+export interface SignDsseRequest {
+  'key'?: (string);
+  'version'?: (number);
+  'algorithm'?: (string);
+  'payloadType'?: (string);
+  'payload'?: (Buffer | Uint8Array | string);
+}
+
+export interface SignDsseRequest__Output {
+  'key': (string);
+  'version': (number);
+  'algorithm': (string);
+  'payloadType': (string);
+  'payload': (Buffer);
+}

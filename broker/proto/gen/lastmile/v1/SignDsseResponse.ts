@@ -1,0 +1,15 @@
+// Original file: broker/proto/lastmile/v1/key_use.proto
+
+import type { LogPosition as _lastmile_v1_LogPosition, LogPosition__Output as _lastmile_v1_LogPosition__Output } from '../../lastmile/v1/LogPosition.ts';
+
+export interface SignDsseResponse {
+  'envelope'?: (Buffer | Uint8Array | string);
+  'version'?: (number);
+  'log'?: (_lastmile_v1_LogPosition | null);
+}
+
+export interface SignDsseResponse__Output {
+  'envelope': (Buffer);
+  'version': (number);
+  'log': (_lastmile_v1_LogPosition__Output | null);
+}
