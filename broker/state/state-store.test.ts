@@ -65,6 +65,33 @@ describe('state store', () => {
     store.close();
   });
 
+  it('refuses an object a second owner, whatever the key is called', () => {
+    const store = new StateStore(join(directory, 'state.db'));
+    store.insertKeyVersion(row);
+    expect(() => store.insertKeyVersion({ ...row, name: 'another', objects: [row.objects[1]!] })).toThrow(
+      'UNIQUE',
+    );
+    expect(store.keyVersions()).toEqual([row]);
+    store.close();
+  });
+
+  it('keeps the first finding about a token until it is cleared, and the newest tree that was signed', () => {
+    const file = join(directory, 'state.db');
+    const first = new StateStore(file);
+    first.putTokenFinding('a', 'wrong bytes');
+    first.putTokenFinding('a', 'something else');
+    first.putSignedTree('log.example', 7, 'seven');
+    first.putSignedTree('log.example', 5, 'five');
+    first.close();
+    const second = new StateStore(file);
+    expect([second.tokenFinding('a'), second.tokenFinding('b')]).toEqual(['wrong bytes', undefined]);
+    expect(second.signedTree('log.example')).toEqual({ treeSize: 7, rootHash: 'seven' });
+    expect(second.signedTree('other.example')).toBeUndefined();
+    second.clearTokenFinding('a');
+    expect(second.tokenFinding('a')).toBeUndefined();
+    second.close();
+  });
+
   it('counts an attempt without an outcome as spent, and a rejected one until it is cleared', () => {
     const store = new StateStore(join(directory, 'state.db'));
     const ledger = new SqliteLoginLedger(store);

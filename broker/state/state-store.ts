@@ -85,6 +85,16 @@ const MIGRATIONS: readonly string[] = [
     what TEXT PRIMARY KEY, entries INTEGER NOT NULL
   ) STRICT, WITHOUT ROWID;
   `,
+  // One object is one key. What was found on a token outlives the broker that found it.
+  `
+  CREATE UNIQUE INDEX one_owner ON token_object (token_serial, cka_id);
+  CREATE TABLE token_finding (
+    token_serial TEXT PRIMARY KEY, finding TEXT NOT NULL, at TEXT NOT NULL
+  ) STRICT, WITHOUT ROWID;
+  CREATE TABLE signed_tree (
+    origin TEXT PRIMARY KEY, tree_size INTEGER NOT NULL, root_hash TEXT NOT NULL
+  ) STRICT, WITHOUT ROWID;
+  `,
 ];
 
 export class StateStore {
@@ -245,7 +255,7 @@ export class StateStore {
   putFreeze(row: FreezeRow): void {
     this.#sql(
       `INSERT INTO freeze (kind, subject, reason, by, since) VALUES (?, ?, ?, ?, ?)
-       ON CONFLICT DO UPDATE SET reason = excluded.reason, by = excluded.by`,
+       ON CONFLICT DO UPDATE SET reason = excluded.reason, by = excluded.by, since = excluded.since`,
     ).run(row.kind, row.subject, row.reason, row.by, row.since);
   }
 
@@ -282,6 +292,37 @@ export class StateStore {
     this.#sql(
       'INSERT INTO log_progress (what, entries) VALUES (?, ?) ON CONFLICT DO UPDATE SET entries = excluded.entries',
     ).run(what, entries);
+  }
+
+  /** Keeps the first: what came later may be a consequence of it. */
+  putTokenFinding(tokenSerial: string, finding: string): void {
+    this.#sql(
+      'INSERT INTO token_finding (token_serial, finding, at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING',
+    ).run(tokenSerial, finding, new Date().toISOString());
+  }
+
+  tokenFinding(tokenSerial: string): string | undefined {
+    const row = this.#sql('SELECT finding FROM token_finding WHERE token_serial = ?').get(tokenSerial);
+    return row === undefined ? undefined : (row as { finding: string }).finding;
+  }
+
+  clearTokenFinding(tokenSerial: string): void {
+    this.#sql('DELETE FROM token_finding WHERE token_serial = ?').run(tokenSerial);
+  }
+
+  /** The newest tree that a log is known to have signed. Never goes back. `rootHash` in base64. */
+  putSignedTree(origin: string, treeSize: number, rootHash: string): void {
+    this.#sql(
+      `INSERT INTO signed_tree (origin, tree_size, root_hash) VALUES (?, ?, ?)
+       ON CONFLICT DO UPDATE SET tree_size = excluded.tree_size, root_hash = excluded.root_hash
+       WHERE excluded.tree_size > tree_size`,
+    ).run(origin, treeSize, rootHash);
+  }
+
+  signedTree(origin: string): { readonly treeSize: number; readonly rootHash: string } | undefined {
+    return this.#sql(
+      'SELECT tree_size AS treeSize, root_hash AS rootHash FROM signed_tree WHERE origin = ?',
+    ).get(origin) as { treeSize: number; rootHash: string } | undefined;
   }
 
   close(): void {
