@@ -2,8 +2,8 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { z } from 'zod';
-import { connect, type LastmileClient } from '../client/client.ts';
-import { connectOperator, type OperatorClient } from '../client/operator-client.ts';
+import type { LastmileClient } from '../client/client.ts';
+import type { OperatorClient } from '../client/operator-client.ts';
 import type { ConnectOptions } from '../client/transport.ts';
 import { type CliContext, CliError, EXIT } from './context.ts';
 
@@ -79,6 +79,8 @@ export async function asWorkload<T>(
   flags: ConnectionFlags,
   use: (client: LastmileClient) => Promise<T>,
 ): Promise<T> {
+  // Loaded when there is something to connect to: `serve` is a command, too, and the broker speaks no gRPC.
+  const { connect } = await import('../client/client.ts');
   await using client = await connect(connectOptions(context, flags, 'target'));
   return await use(client);
 }
@@ -89,6 +91,7 @@ export async function asOperator<T>(
   flags: ConnectionFlags,
   use: (client: OperatorClient) => Promise<T>,
 ): Promise<T> {
+  const { connectOperator } = await import('../client/operator-client.ts');
   await using client = await connectOperator(connectOptions(context, flags, 'control'));
   return await use(client);
 }

@@ -1,4 +1,6 @@
-import { status as grpcStatus, type ServiceError } from '@grpc/grpc-js';
+import type { ServiceError } from '@grpc/grpc-js';
+// Not from the package's main file: the command line loads this long before it needs a connection, if ever.
+import { Status as grpcStatus } from '@grpc/grpc-js/build/src/constants.js';
 import { codec } from '../proto/codec.ts';
 import type { ErrorInfo, ErrorInfo__Output } from '../proto/gen/google/rpc/ErrorInfo.ts';
 import type { Status, Status__Output } from '../proto/gen/google/rpc/Status.ts';
