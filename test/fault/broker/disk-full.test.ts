@@ -25,7 +25,7 @@ import {
   untilStatus,
   workload,
 } from '../../fakes/instance-clients.ts';
-import { findings, KEY, keepPorts, Load, publicKeyOf, verifyAudit, wholeLog } from './harness.ts';
+import { findings, KEY, keepPorts, Load, publicKeyOf, until, verifyAudit, wholeLog } from './harness.ts';
 
 /** More than the log keeps free for allowed operations: refusals have room too while nothing else fills it. */
 const SIZE = '80m';
@@ -102,7 +102,9 @@ describe.skipIf(!canMount())('a full disk (needs the right to mount)', () => {
     const during = await untilStatus(asOperator, isStopped);
     expect(during.warnings.join()).toContain('key use is stopped');
 
+    // What was signed already waits for its entry, and is given up: performed, and withheld.
     const held = load.held.length;
+    await until('results that wait are given up', () => 'AUDIT_UNAVAILABLE yes' in load.reasons());
     for (const call of [
       () => client.sign({ key: KEY, algorithm: 'ES256', message }),
       () => client.encrypt({ key: 'payments/data', plaintext: message }),
