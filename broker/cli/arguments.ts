@@ -1,4 +1,5 @@
 import { InvalidArgumentError } from 'commander';
+import { parseDuration } from '../../policy/duration.ts';
 
 /** Whole numbers from 1 on, as commander parses them. */
 export function positiveInteger(text: string): number {
@@ -27,4 +28,13 @@ export function collect(value: string, previous: readonly string[]): string[] {
 /** `{version}` when it was given: absent is not the same as undefined in the types of the client. */
 export function pinned(version: number | undefined): { version?: number } {
   return version === undefined ? {} : { version };
+}
+
+/** `15m` as in a policy, in whole seconds. */
+export function seconds(text: string): number {
+  const milliseconds = parseDuration(text);
+  if (milliseconds === undefined || milliseconds < 1000 || milliseconds % 1000 !== 0) {
+    throw new InvalidArgumentError('Write it as 90s, 15m, 8h or 30d.');
+  }
+  return milliseconds / 1000;
 }

@@ -33,6 +33,13 @@ export async function readWhole(context: CliContext, file: string, maxBytes: num
   return content;
 }
 
+/** All of an input that is sent as it is. */
+export async function readAtMost(source: ByteSource, maxBytes: number, tooLarge: string): Promise<Buffer> {
+  const content = await source.read(maxBytes + 1);
+  if (content.length > maxBytes) throw new CliError(EXIT.usage, tooLarge);
+  return content;
+}
+
 function cannotRead(file: string, cause: unknown): CliError {
   return new CliError(EXIT.usage, `cannot read \`${file}\`: ${(cause as NodeJS.ErrnoException).code}`, {
     cause,

@@ -16,6 +16,9 @@ import { addRandom } from './random.ts';
 import { addReceipt } from './receipt.ts';
 import { addServe } from './serve.ts';
 import { addSign } from './sign.ts';
+import { addSignCertificate } from './sign-certificate.ts';
+import { addSignDsse } from './sign-dsse.ts';
+import { addSignJwt } from './sign-jwt.ts';
 import { addStatus } from './status.ts';
 import { addTokens } from './tokens.ts';
 import { addVerify } from './verify.ts';
@@ -47,6 +50,9 @@ export function buildProgram(context: CliContext): Command {
   program.commandsGroup('Workloads:');
   for (const add of [
     addSign,
+    addSignJwt,
+    addSignCertificate,
+    addSignDsse,
     addVerify,
     addEncrypt,
     addDecrypt,

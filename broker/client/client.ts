@@ -17,6 +17,12 @@ import type { ListKeysResponse__Output } from '../proto/gen/lastmile/v1/ListKeys
 import type { LogPosition__Output } from '../proto/gen/lastmile/v1/LogPosition.ts';
 import type { MacRequest } from '../proto/gen/lastmile/v1/MacRequest.ts';
 import type { MacResponse__Output } from '../proto/gen/lastmile/v1/MacResponse.ts';
+import type { SignCertificateRequest } from '../proto/gen/lastmile/v1/SignCertificateRequest.ts';
+import type { SignCertificateResponse__Output } from '../proto/gen/lastmile/v1/SignCertificateResponse.ts';
+import type { SignDsseRequest } from '../proto/gen/lastmile/v1/SignDsseRequest.ts';
+import type { SignDsseResponse__Output } from '../proto/gen/lastmile/v1/SignDsseResponse.ts';
+import type { SignJwtRequest } from '../proto/gen/lastmile/v1/SignJwtRequest.ts';
+import type { SignJwtResponse__Output } from '../proto/gen/lastmile/v1/SignJwtResponse.ts';
 import type { SignRequest } from '../proto/gen/lastmile/v1/SignRequest.ts';
 import type { SignResponse__Output } from '../proto/gen/lastmile/v1/SignResponse.ts';
 import type { VerifyMacRequest } from '../proto/gen/lastmile/v1/VerifyMacRequest.ts';
@@ -27,11 +33,26 @@ import type { KeyUseMethod } from '../proto/methods.ts';
 import { LastmileError } from './errors.ts';
 import { SignStream } from './sign-stream.ts';
 import { type CallOptions, type ConnectOptions, Transport, type UnaryMethod } from './transport.ts';
+import {
+  certificateMessage,
+  certificatePem,
+  dsseMessage,
+  jwtMessage,
+  type SignCertificateInput,
+  type SignDsseInput,
+  type SignJwtInput,
+} from './typed-signing.ts';
 
 // biome-ignore lint/performance/noBarrelFile: `lastmile/client` is the package's one public door.
 export { type GrpcCode, LastmileError, type LastmileReason, type Performed } from './errors.ts';
 export type { SvidFiles } from './svid.ts';
 export type { CallOptions, ConnectOptions } from './transport.ts';
+export type {
+  CertificateApplicant,
+  SignCertificateInput,
+  SignDsseInput,
+  SignJwtInput,
+} from './typed-signing.ts';
 
 /** Where the entry that tells of an operation stands in the audit log. */
 export interface LogPosition {
@@ -155,6 +176,29 @@ export interface UsableKey {
   readonly operations: readonly string[];
 }
 
+export interface SignedJwt {
+  /** JWS in compact serialization (RFC 7515, section 7.1). */
+  readonly jwt: string;
+  /** The version that signed. */
+  readonly version: number;
+  readonly log: LogPosition;
+}
+
+export interface SignedCertificate {
+  /** DER. */
+  readonly certificate: Uint8Array;
+  readonly pem: string;
+  readonly version: number;
+  readonly log: LogPosition;
+}
+
+export interface SignedDsse {
+  /** DSSE v1, JSON. */
+  readonly envelope: Uint8Array;
+  readonly version: number;
+  readonly log: LogPosition;
+}
+
 export interface Receipt {
   /** c2sp.org/tlog-proof@v1. */
   readonly receipt: string;
@@ -187,6 +231,9 @@ const GENERATE_DATA_KEY = method<GenerateDataKeyRequest, GenerateDataKeyResponse
 const GENERATE_RANDOM = method<GenerateRandomRequest, GenerateRandomResponse__Output>('GenerateRandom');
 const GET_PUBLIC_KEY = method<GetPublicKeyRequest, GetPublicKeyResponse__Output>('GetPublicKey');
 const LIST_KEYS = method<ListKeysRequest, ListKeysResponse__Output>('ListKeys');
+const SIGN_JWT = method<SignJwtRequest, SignJwtResponse__Output>('SignJwt');
+const SIGN_CERTIFICATE = method<SignCertificateRequest, SignCertificateResponse__Output>('SignCertificate');
+const SIGN_DSSE = method<SignDsseRequest, SignDsseResponse__Output>('SignDsse');
 const GET_RECEIPT = method<GetReceiptRequest, GetReceiptResponse__Output>('GetReceipt');
 
 const MAX_RESPONSE_BYTES = 4 * 1024 * 1024;
@@ -309,6 +356,31 @@ export class LastmileClient implements AsyncDisposable {
   async getReceipt(leafIndex: number, options: CallOptions = {}): Promise<Receipt> {
     const { receipt, entry } = await this.#transport.unary(GET_RECEIPT, { leafIndex }, options);
     return { receipt, entry: bytes(entry) };
+  }
+
+  /** A JWT (RFC 7519) of these claims: the broker writes header, `iat`, `exp` and `jti`, and its rules read the rest. */
+  async signJwt(input: SignJwtInput, options: CallOptions = {}): Promise<SignedJwt> {
+    const { jwt, version, log } = await this.#transport.unary(SIGN_JWT, jwtMessage(input), options);
+    return { jwt, version, log: position(log) };
+  }
+
+  /** An X.509 certificate within a profile of the policy. */
+  async signCertificate(input: SignCertificateInput, options: CallOptions = {}): Promise<SignedCertificate> {
+    const request = certificateMessage(input);
+    const response = await this.#transport.unary(SIGN_CERTIFICATE, request, options);
+    const certificate = bytes(response.certificate);
+    return {
+      certificate,
+      pem: certificatePem(certificate),
+      version: response.version,
+      log: position(response.log),
+    };
+  }
+
+  /** A DSSE envelope; of in-toto statements, rules read predicate type and subjects. */
+  async signDsse(input: SignDsseInput, options: CallOptions = {}): Promise<SignedDsse> {
+    const { envelope, version, log } = await this.#transport.unary(SIGN_DSSE, dsseMessage(input), options);
+    return { envelope: bytes(envelope), version, log: position(log) };
   }
 
   /**
