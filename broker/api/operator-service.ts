@@ -1,6 +1,7 @@
 import type { ExplainedDecision, MethodDecision, PolicySet } from '../../policy/decision.ts';
 import { OPERATIONS, type Operation } from '../../policy/decision.ts';
 import { compileScope } from '../../policy/scope.ts';
+import { parseSpiffeId, SpiffeIdError } from '../../policy/spiffe-id.ts';
 import { AuditError, type EntryValue } from '../audit/entry.ts';
 import type { EntryFilter, LoggedEntry } from '../audit/query.ts';
 import { TlogError } from '../audit/tlog/hash.ts';
@@ -26,11 +27,15 @@ import type { ReadTileRequest__Output } from '../proto/gen/lastmile/v1/ReadTileR
 import type { UnblockTokenRequest__Output } from '../proto/gen/lastmile/v1/UnblockTokenRequest.ts';
 import type { AdminMethod, AuditMethod } from '../proto/methods.ts';
 import type { Handler } from './key-use-service.ts';
+import { type PolicyVersions, servePolicies } from './policy-service.ts';
+import { asFailure } from './status.ts';
 
 /** The log as operators and auditors read it. */
 export interface ReadableLog {
   readonly origin: string;
   readonly size: number;
+  /** Undefined while entries can be written; otherwise why not. */
+  readonly failure: AuditError | undefined;
   append(draft: {
     readonly kind: 'method' | 'freeze' | 'unfreeze' | 'token';
     readonly subject: string;
@@ -62,6 +67,8 @@ export interface ReadableLog {
 export interface OperatorServices {
   readonly policy: () => PolicySet;
   readonly keyUse: KeyUse;
+  /** Whose workloads are served: a freeze of any other would freeze nothing. */
+  readonly trustDomains: readonly string[];
   readonly catalog: KeyCatalog;
   readonly administration: KeyAdministration;
   readonly keys: TokenKeys;
@@ -73,8 +80,7 @@ export interface OperatorServices {
   /** GetStatusResponse, but for what is known here. */
   readonly status: () => Promise<object>;
   readonly unblockToken: (name: string) => Promise<void>;
-  /** Reads the policy file now. @throws Failure with what is wrong in it */
-  readonly reloadPolicy: () => { readonly hash: string };
+  readonly policies: () => PolicyVersions;
 }
 
 interface Permission {
@@ -122,35 +128,62 @@ export function operatorHandlers(services: OperatorServices): ReadonlyMap<string
     };
   }
 
-  /** Runs a change and records how it ended; the caller hears of it only after that. */
+  /**
+   * Runs a change between two entries: that it is begun, before it is, and how it ended, before the caller hears of it.
+   * The second names the first (`begun`). A freeze has the second alone: it comes before everything, a log that cannot
+   * be written included.
+   */
   async function change<T>(
     permission: Permission,
     detail: { readonly [name: string]: EntryValue | undefined },
     run: () => T | Promise<T>,
     more: { key?: string; kind?: 'freeze' | 'unfreeze' | 'token' } = {},
   ): Promise<{ readonly value: T; readonly leafIndex: number }> {
+    const common = { ...entryOf(permission), ...more };
+    let ended = detail;
+    if (more.kind !== 'freeze') {
+      if (services.audit.failure !== undefined) throw services.audit.failure;
+      const begun = await services.audit.append({
+        ...common,
+        performed: 'unknown',
+        detail: { ...detail, stage: 'begun' },
+      });
+      ended = { ...detail, begun: begun.leafIndex };
+    }
     let value: T;
     try {
       value = await run();
     } catch (error) {
-      if (error instanceof Failure) {
-        await services.audit.append({
-          ...entryOf(permission),
-          ...more,
-          reason: error.reason,
-          performed: error.performed,
-          detail,
-        });
+      const failure =
+        error instanceof AuditError
+          ? new Failure(error.reason, error.message, { performed: 'unknown', cause: error })
+          : asFailure(error);
+      const { reason, performed, metadata } = failure;
+      try {
+        await services.audit.append({ ...common, reason, performed, detail: { ...ended, ...metadata } });
+      } catch (cause) {
+        if (failure.reason === 'INTERNAL') throw failure;
+        throw new Failure(
+          reason,
+          `${failure.message} (and how this ended is not on record: the audit log cannot be written)`,
+          {
+            performed,
+            metadata,
+            cause,
+          },
+        );
       }
-      throw error;
+      throw failure;
     }
-    const { leafIndex } = await services.audit.append({
-      ...entryOf(permission),
-      ...more,
-      performed: 'yes',
-      detail,
-    });
-    return { value, leafIndex };
+    try {
+      const { leafIndex } = await services.audit.append({ ...common, performed: 'yes', detail: ended });
+      return { value, leafIndex };
+    } catch (cause) {
+      throw new Failure('AUDIT_UNAVAILABLE', 'done, but not on record: the audit log cannot be written', {
+        performed: 'yes',
+        cause,
+      });
+    }
   }
 
   function serve<In>(
@@ -249,14 +282,15 @@ export function operatorHandlers(services: OperatorServices): ReadonlyMap<string
   });
   serve<FreezeRequest__Output>('Admin', 'Freeze', async ({ kind, subject, reason }, permission) => {
     requireReason(reason);
+    const what = freezeKind(kind);
     const row = {
-      kind: freezeKind(kind),
-      subject: freezeSubject(services, kind, subject),
+      kind: what,
+      subject: freezeSubject(services, what, subject),
       reason: bounded(reason),
       by: permission.caller.identity.spiffeId.id,
       since: new Date().toISOString(),
     };
-    // Frozen first, recorded second: a freeze that cannot be logged still holds.
+    // Frozen first, recorded second: a freeze that can be neither stored nor logged still holds.
     const { leafIndex } = await change(
       permission,
       { what: row.kind, whom: row.subject, why: row.reason },
@@ -270,16 +304,24 @@ export function operatorHandlers(services: OperatorServices): ReadonlyMap<string
   serve<FreezeRequest__Output>('Admin', 'Unfreeze', async ({ kind, subject, reason }, permission) => {
     requireReason(reason);
     const what = freezeKind(kind);
-    if (!services.freezes.isFrozen(what, subject))
-      throw new Failure('REQUEST_INVALID', `${kind} ${bounded(subject)} is not frozen`);
-    // Recorded first, lifted second: what is not on record does not grant.
-    const { leafIndex } = await services.audit.append({
-      ...entryOf(permission),
-      kind: 'unfreeze',
-      performed: 'yes',
-      detail: { what, whom: bounded(subject), why: bounded(reason) },
-    });
-    services.freezes.lift(what, subject);
+    // As it was put, even if it is nobody's name any more; or by the serial of a token.
+    const row =
+      services.freezes.get(what, subject) ??
+      (what === 'token' ? services.freezes.get(what, tokenNamed(services, subject)?.name ?? '') : undefined);
+    if (row === undefined) throw new Failure('REQUEST_INVALID', `${kind} ${bounded(subject)} is not frozen`);
+    // Read before it is on record, lifted after: what is not on record does not grant, and a newer freeze holds.
+    const { leafIndex } = await change(
+      permission,
+      { what, whom: bounded(row.subject), why: bounded(reason) },
+      () => {
+        if (!services.freezes.lift(row))
+          throw new Failure(
+            'REQUEST_INVALID',
+            `${kind} ${bounded(subject)} was frozen again or lifted meanwhile`,
+          );
+      },
+      { kind: 'unfreeze' },
+    );
     return { log: position(leafIndex) };
   });
   serve('Admin', 'ListFreezes', () => ({ freezes: services.freezes.list() }));
@@ -297,10 +339,7 @@ export function operatorHandlers(services: OperatorServices): ReadonlyMap<string
       policyHash: explained.policyHash,
     };
   });
-  serve('Admin', 'ReloadPolicy', async (_request, permission) => {
-    const { value, leafIndex } = await change(permission, {}, () => services.reloadPolicy());
-    return { policyHash: value.hash, log: position(leafIndex) };
-  });
+  servePolicies<Permission>({ serve, change, position }, services.policies);
 
   async function look(
     permission: Permission,
@@ -422,22 +461,60 @@ function freezeKind(kind: string): FreezeKind {
   return found;
 }
 
-/** A typing error in a kill switch must not pass for a freeze. */
-function freezeSubject(services: OperatorServices, kind: string, subject: string): string {
-  const problem =
-    subject === '' || Buffer.byteLength(subject) > 2048
-      ? 'subject is missing or too long'
-      : kind === 'key' && services.catalog.versions(subject).length === 0
-        ? 'there is no key of that name'
-        : kind === 'token' && !services.keys.tokens.some((token) => token.name === subject)
-          ? 'there is no token of that name'
-          : kind === 'credential' && !/^[0-9a-f]{64}$/.test(subject)
-            ? 'a credential is its SHA-256 in 64 hex digits'
-            : kind === 'workload' && !subject.startsWith('spiffe://')
-              ? 'a workload is its whole SPIFFE ID'
-              : undefined;
-  if (problem !== undefined) throw new Failure('REQUEST_INVALID', problem);
-  return subject;
+/** A typing error in a kill switch must not pass for a freeze. Returns the subject as key use asks for it. */
+function freezeSubject(services: OperatorServices, kind: FreezeKind, subject: string): string {
+  const invalid = (text: string): Failure => new Failure('REQUEST_INVALID', text);
+  if (subject === '' || Buffer.byteLength(subject) > 2048) throw invalid('subject is missing or too long');
+  switch (kind) {
+    case 'key':
+      if (services.catalog.versions(subject).length === 0) throw invalid('there is no key of that name');
+      return subject;
+    case 'token': {
+      const token = tokenNamed(services, subject);
+      if (token === undefined) throw invalid('there is no token of that name or serial');
+      return token.name;
+    }
+    case 'credential':
+      if (!/^[0-9a-f]{64}$/.test(subject)) throw invalid('a credential is its SHA-256 in 64 hex digits');
+      return subject;
+    case 'workload':
+      if (servedId(services, subject).segments.length === 0)
+        throw invalid('a workload is its whole SPIFFE ID; to freeze all of a trust domain, use trust-domain');
+      return subject;
+    case 'trust-domain':
+      if (servedId(services, `spiffe://${subject}`).segments.length > 0)
+        throw invalid('a trust domain is its name alone, such as example.org');
+      return subject;
+    default:
+      return kind satisfies never;
+  }
+}
+
+function servedId(services: OperatorServices, text: string): ReturnType<typeof parseSpiffeId> {
+  let id: ReturnType<typeof parseSpiffeId>;
+  try {
+    id = parseSpiffeId(text);
+  } catch (cause) {
+    if (!(cause instanceof SpiffeIdError)) throw cause;
+    throw new Failure('REQUEST_INVALID', `not a SPIFFE ID that anybody can have: ${cause.message}`, {
+      cause,
+    });
+  }
+  if (!services.trustDomains.includes(id.trustDomain)) {
+    throw new Failure(
+      'REQUEST_INVALID',
+      `nobody of that trust domain is served: this broker serves ${services.trustDomains.join(', ')}`,
+    );
+  }
+  return id;
+}
+
+function tokenNamed(services: OperatorServices, nameOrSerial: string) {
+  const { tokens } = services.keys;
+  return (
+    tokens.find((token) => token.name === nameOrSerial) ??
+    tokens.find((token) => token.info?.serial === nameOrSerial)
+  );
 }
 
 function importSource(request: ImportKeyRequest__Output) {

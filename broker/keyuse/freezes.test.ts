@@ -29,22 +29,29 @@ describe('Freezes', () => {
     const before = new Freezes(store);
     before.put(row('key', 'a'));
     before.put(row('key', 'b'));
-    expect(before.lift('key', 'b')).toBe(true);
+    expect(before.lift(before.get('key', 'b')!)).toBe(true);
     const after = new Freezes(store);
     expect([after.isFrozen('key', 'a'), after.isFrozen('key', 'b')]).toEqual([true, false]);
     expect(after.list()).toEqual([row('key', 'a')]);
   });
 
-  it('says that nothing was frozen when there was nothing to lift', () => {
+  it('does not lift what was frozen again meanwhile, or was lifted already', () => {
     const freezes = new Freezes(store);
-    expect(freezes.lift('key', 'a')).toBe(false);
+    const [older, newer] = [row('key', 'a'), { ...row('key', 'a'), since: 'later', by: 'bob' }];
+    freezes.put(older);
+    freezes.put(newer);
+    expect(freezes.lift(older)).toBe(false);
+    expect(freezes.isFrozen('key', 'a')).toBe(true);
+    expect(new Freezes(store).list()).toEqual([newer]);
+    expect(freezes.lift(newer)).toBe(true);
+    expect(freezes.lift(newer)).toBe(false);
   });
 
-  it('does not hold in memory what could not be made durable', () => {
+  it('is in force though it could not be made durable, and says so', () => {
     const freezes = new Freezes(store);
     store.close();
-    expect(() => freezes.put(row('key', 'a'))).toThrow();
-    expect(freezes.list()).toEqual([]);
+    expect(() => freezes.put(row('key', 'a'))).toThrow('in force until the broker restarts');
+    expect(freezes.isFrozen('key', 'a')).toBe(true);
     store = new StateStore(':memory:');
   });
 
@@ -52,7 +59,7 @@ describe('Freezes', () => {
     const freezes = new Freezes(store);
     freezes.put(row('key', 'a'));
     store.close();
-    expect(() => freezes.lift('key', 'a')).toThrow();
+    expect(() => freezes.lift(freezes.get('key', 'a')!)).toThrow();
     expect(freezes.isFrozen('key', 'a')).toBe(true);
     store = new StateStore(':memory:');
   });

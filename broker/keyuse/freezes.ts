@@ -1,4 +1,5 @@
 import type { FreezeRow, StateStore } from '../state/state-store.ts';
+import { Failure } from './failure.ts';
 
 export const FREEZE_KINDS = ['workload', 'key', 'token', 'trust-domain', 'credential'] as const;
 export type FreezeKind = (typeof FREEZE_KINDS)[number];
@@ -20,16 +21,35 @@ export class Freezes {
     return this.#rows.size !== 0 && this.#rows.has(`${kind} ${subject}`);
   }
 
-  put(row: FreezeRow): void {
-    this.#store.putFreeze(row);
-    this.#rows.set(`${row.kind} ${row.subject}`, row);
+  get(kind: FreezeKind, subject: string): FreezeRow | undefined {
+    return this.#rows.get(`${kind} ${subject}`);
   }
 
-  /** Whether it was frozen. */
-  lift(kind: FreezeKind, subject: string): boolean {
-    const existed = this.#store.deleteFreeze(kind, subject);
-    this.#rows.delete(`${kind} ${subject}`);
-    return existed;
+  /**
+   * In force when it returns, and when it throws too: who freezes in an emergency is not refused because a disk is full.
+   *
+   * @throws Failure when it is in force until the broker ends, and not beyond
+   */
+  put(row: FreezeRow): void {
+    this.#rows.set(`${row.kind} ${row.subject}`, row);
+    try {
+      this.#store.putFreeze(row);
+    } catch (cause) {
+      throw new Failure(
+        'AUDIT_UNAVAILABLE',
+        'frozen, but not durable: the freeze is in force until the broker restarts. Its state cannot be written: make that work, then freeze again',
+        { performed: 'yes', metadata: { durable: 'no' }, cause },
+      );
+    }
+  }
+
+  /** Whether it was lifted: not when somebody has frozen the same again since `row` was read. */
+  lift(row: FreezeRow): boolean {
+    const subject = `${row.kind} ${row.subject}`;
+    if (this.#rows.get(subject) !== row) return false;
+    this.#store.deleteFreeze(row.kind, row.subject);
+    this.#rows.delete(subject);
+    return true;
   }
 
   list(): readonly FreezeRow[] {

@@ -91,8 +91,9 @@ export async function openCore(config: LastmileConfig, log: Log): Promise<Core> 
       quotaBytesPerHour: config.audit.refusalQuotaBytesPerHour,
     },
   });
-  const policy = new PolicyHolder({
+  const policy = await PolicyHolder.open({
     file: config.policy,
+    history: join(config.state, 'policies'),
     administrators: config.administrators,
     trustDomain: config.trustDomain,
     audit,
@@ -137,6 +138,7 @@ export async function openCore(config: LastmileConfig, log: Log): Promise<Core> 
   let generation = 0;
   const keyUse = new KeyUse({
     policy: () => policy.current,
+    administrators: new Set(config.administrators),
     catalog,
     keys,
     pool,
@@ -241,6 +243,7 @@ export async function openCore(config: LastmileConfig, log: Log): Promise<Core> 
         operators: operatorHandlers({
           policy: () => policy.current,
           keyUse,
+          trustDomains: [config.trustDomain],
           catalog,
           administration: administration,
           keys,
@@ -255,7 +258,7 @@ export async function openCore(config: LastmileConfig, log: Log): Promise<Core> 
             if (token === undefined) throw new Failure('REQUEST_INVALID', 'there is no token of that name');
             await token.unblock();
           },
-          reloadPolicy: () => policy.reload(),
+          policies: () => policy,
         }),
         audit,
         onOverQuota: (connection) => connections.reject(connection, 'too many refused requests'),

@@ -117,7 +117,12 @@ describe('a freeze', () => {
       decision: 'allow',
       detail: { what: 'workload', whom: PAYMENTS, why: 'freeze workload' },
     });
-    expect(lifted!.detail).toEqual({ what: 'workload', whom: PAYMENTS, why: 'unfreeze workload' });
+    expect(lifted!.detail).toEqual({
+      what: 'workload',
+      whom: PAYMENTS,
+      why: 'unfreeze workload',
+      begun: lifted!.leaf - 1,
+    });
   });
 
   it('of a key stops that key alone, at once', async () => {
@@ -245,15 +250,14 @@ describe('work that waits for a token', () => {
     );
     for (const subject of subjects) await unfreeze(kind, subject);
     expect([...outcomes]).toEqual([`${reason} no`]);
+    // Refusals are counted; a use of a key always has an entry of its own.
     const digests = new Set(
       messages.map((content) => createHash('sha256').update(content).digest('base64url')),
     );
-    const ofOurs = (await entries(admin, { kind: 'key-use', operation: 'sign', workload: PAYMENTS })).filter(
-      ({ input }) => digests.has(input?.sha256 ?? ''),
-    );
-    expect(ofOurs.map(({ performed, attempts }) => ({ performed, attempts }))).toEqual(
-      messages.map(() => ({ performed: 'no', attempts: [] })),
-    );
+    const all = await entries(admin, { kind: 'key-use', operation: 'sign', workload: PAYMENTS });
+    const used = all.filter(({ attempts = [] }) => attempts.length > 0);
+    expect(used.length).toBeGreaterThan(0);
+    expect(used.filter(({ input }) => digests.has(input?.sha256 ?? ''))).toEqual([]);
   });
 });
 
@@ -264,7 +268,6 @@ describe('after a restart', () => {
       ['key', 'payments/webhook'],
       ['token', 'b'],
       ['credential', fingerprint(instance, 'auditor')],
-      ['trust-domain', 'elsewhere.org'],
     ] as const;
     for (const [kind, subject] of frozen) await freeze(kind, subject);
     const listed = (await admin.admin('ListFreezes', {})).freezes;
@@ -287,15 +290,32 @@ describe('after a restart', () => {
     await billing.sign(THEIRS);
   });
 
-  it('a frozen trust domain is frozen for everybody in it', async () => {
+  it('a frozen trust domain is frozen for everybody in it, but for the administrator who can lift it', async () => {
     await freeze('trust-domain', 'example.org');
-    for (const refused of await refusals(payments.sign(OURS), billing.sign(THEIRS), status(admin)))
+    const auditor = await operator(instance, 'auditor');
+    for (const refused of await refusals(
+      payments.sign(OURS),
+      billing.sign(THEIRS),
+      status(admin),
+      auditor.audit('Query', {}),
+      auditor.admin('Unfreeze', {
+        kind: 'trust-domain',
+        subject: 'example.org',
+        reason: 'not theirs to lift',
+      }),
+    ))
       expect(refused).toMatchObject({ reason: 'CREDENTIAL_FROZEN' });
+    auditor.close();
     closeAll();
     await instance.end();
     instance = await instance.serveAgain();
     await connectAll();
     for (const refused of await refusals(payments.sign(OURS), billing.sign(THEIRS)))
       expect(refused).toMatchObject({ reason: 'CREDENTIAL_FROZEN' });
+    const { freezes } = await admin.admin('ListFreezes', {});
+    expect(freezes).toMatchObject([{ kind: 'trust-domain', subject: 'example.org' }]);
+    await unfreeze('trust-domain', 'example.org');
+    await payments.sign(OURS);
+    await status(admin);
   });
 });

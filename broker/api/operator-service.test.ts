@@ -1,0 +1,205 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import {
+  API,
+  callerOf,
+  callFor,
+  failureOf,
+  KeyUseFixture,
+  policyOf,
+} from '../../test/fakes/key-use-fixture.ts';
+import { AuditError } from '../audit/entry.ts';
+import type { Call, Caller } from '../keyuse/call.ts';
+import { Failure } from '../keyuse/failure.ts';
+import { codec } from '../proto/codec.ts';
+import { type OperatorServices, operatorHandlers, type ReadableLog } from './operator-service.ts';
+
+const ALICE = 'spiffe://example.org/human/alice';
+const POLICY = `
+version: 1
+roles:
+  - id: operators
+    members: ["${ALICE}"]
+    allow: { methods: [Admin.*, Audit.*] }
+`;
+const FULL = new AuditError('AUDIT_UNAVAILABLE', 'no space left');
+
+let fixture: KeyUseFixture;
+let services: OperatorServices;
+
+beforeEach(() => {
+  fixture = new KeyUseFixture();
+  fixture.policy = policyOf(POLICY);
+  const { log: audit, ...parts } = fixture;
+  services = {
+    ...parts,
+    keyUse: fixture.keyUse,
+    policy: () => fixture.policy,
+    trustDomains: ['example.org'],
+    encryptionsReserved: () => 0,
+    audit: audit as unknown as ReadableLog,
+    generation: () => 7,
+    verifierKey: () => '',
+    status: async () => ({}),
+    unblockToken: async () => undefined,
+    reloadPolicy: () => ({ hash: 'sha256:second' }),
+  };
+});
+afterEach(() => fixture.close());
+
+async function admin(
+  method: string,
+  request: object,
+  { caller = callerOf(ALICE), call = callFor() }: { caller?: Caller; call?: Call } = {},
+): Promise<object> {
+  const handler = operatorHandlers(services).get(`/lastmile.v1.Admin/${method}`)!;
+  const bytes = codec<object, object>(`lastmile.v1.${method}Request`).encode(request);
+  return codec<object, object>(`lastmile.v1.${method}Response`).decode(await handler(caller, call, bytes));
+}
+
+const freeze = (kind: string, subject: string) => admin('Freeze', { kind, subject, reason: 'drill' });
+const unfreeze = (kind: string, subject: string) => admin('Unfreeze', { kind, subject, reason: 'over' });
+
+/** The log takes these many entries, and then no more. */
+function fillAfter(entries: number): void {
+  let left = entries;
+  fixture.log.rejection = () => (left-- > 0 ? undefined : FULL);
+}
+
+describe('a freeze', () => {
+  it.each([
+    ['workload', 'spiffe://example.org/ns/payments/*'],
+    ['workload', 'spiffe://example.org/ns/payments/sa/api/'],
+    ['workload', 'spiffe://example.org/ns//api'],
+    ['workload', 'spiffe://example.org'],
+    ['workload', 'spiffe://Example.org/ns/payments/sa/api'],
+    ['workload', 'spiffe://example.com/ns/payments/sa/api'],
+    ['workload', 'payments/sa/api'],
+    ['trust-domain', 'Example.ORG'],
+    ['trust-domain', 'spiffe://example.org'],
+    ['trust-domain', 'example.org/'],
+    ['trust-domain', 'example.org/ns'],
+    ['trust-domain', 'example.com'],
+    ['token', 'three'],
+    ['key', 'app/none'],
+    ['credential', 'AB'.repeat(32)],
+    ['credential', 'ab'.repeat(31)],
+    ['everything', 'x'],
+    ['workload', ''],
+  ])('that would freeze nothing is refused: %s %s', async (kind, subject) => {
+    expect(await failureOf(freeze(kind, subject))).toMatchObject({ reason: 'REQUEST_INVALID' });
+    expect(fixture.freezes.list()).toEqual([]);
+  });
+
+  it.each([
+    ['workload', API, API],
+    ['trust-domain', 'example.org', 'example.org'],
+    ['token', 'one', 'one'],
+    ['token', 'serial-two', 'two'],
+    ['credential', 'ab'.repeat(32), 'ab'.repeat(32)],
+  ] as const)('is in force under the name that key use asks for: %s %s', async (kind, subject, asked) => {
+    // Who freezes itself out has been heard: the caller of this test is not whom it freezes.
+    services = {
+      ...services,
+      keyUse: { identify: async () => undefined } as unknown as typeof services.keyUse,
+    };
+    await freeze(kind, subject);
+    expect(fixture.freezes.isFrozen(kind, asked)).toBe(true);
+    await unfreeze(kind, subject);
+    expect(fixture.freezes.list()).toEqual([]);
+  });
+
+  it('that was put while the one before it was being lifted stays', async () => {
+    await freeze('workload', API);
+    const older = fixture.freezes.get('workload', API);
+    const gate = fixture.log.hold();
+    const lifting = unfreeze('workload', API);
+    await gate.reached;
+    const newer = freeze('workload', API);
+    await vi.waitUntil(() => fixture.freezes.get('workload', API) !== older);
+    gate.release();
+    expect(await failureOf(lifting)).toMatchObject({
+      reason: 'REQUEST_INVALID',
+      message: expect.stringContaining('frozen again'),
+    });
+    await newer;
+    expect(fixture.freezes.isFrozen('workload', API)).toBe(true);
+    expect(fixture.log.of('unfreeze').map(({ performed }) => performed)).toEqual(['unknown', 'no']);
+  });
+
+  it('that cannot be stored holds all the same, and the operator and the log hear that it will not last', async () => {
+    fixture.store.putFreeze = () => {
+      throw new Error('disk full');
+    };
+    const failure = await failureOf(freeze('workload', API));
+    expect(failure).toMatchObject({ performed: 'yes', message: expect.stringContaining('in force until') });
+    expect(fixture.freezes.isFrozen('workload', API)).toBe(true);
+    expect(fixture.log.of('freeze')).toMatchObject([
+      { performed: 'yes', detail: { durable: 'no', whom: API } },
+    ]);
+  });
+
+  it('that can be neither stored nor logged holds', async () => {
+    fixture.store.putFreeze = () => {
+      throw new Error('disk full');
+    };
+    fixture.log.failure = FULL;
+    fillAfter(0);
+    const failure = await failureOf(freeze('workload', API));
+    expect(failure).toMatchObject({ performed: 'yes', message: expect.stringContaining('not on record') });
+    expect(fixture.freezes.isFrozen('workload', API)).toBe(true);
+  });
+
+  it('is not lifted while that cannot be put on record', async () => {
+    await freeze('workload', API);
+    fillAfter(0);
+    await expect(unfreeze('workload', API)).rejects.toBe(FULL);
+    expect(fixture.freezes.isFrozen('workload', API)).toBe(true);
+  });
+});
+
+describe('a change', () => {
+  const request = { key: 'app/new', algorithms: ['ES256'] };
+
+  it('is on record before it begins and after it ended', async () => {
+    await admin('CreateKey', request);
+    const [begun, ended] = fixture.log.of('method');
+    expect(begun).toMatchObject({ performed: 'unknown', key: 'app/new', detail: { stage: 'begun' } });
+    expect(ended).toMatchObject({ performed: 'yes', key: 'app/new', subject: ALICE });
+    expect(ended!.detail).toMatchObject({ begun: fixture.log.entries.indexOf(begun!) });
+  });
+
+  it.each([0, 1])('does not begin while the log cannot be written (%i)', async (hasFailed) => {
+    if (hasFailed === 1) fixture.log.failure = FULL;
+    else fillAfter(0);
+    await expect(admin('CreateKey', request)).rejects.toBe(FULL);
+    expect(fixture.catalog.all()).toEqual([]);
+    expect(fixture.tokens.flatMap((token) => token.objects)).toEqual([]);
+  });
+
+  it('that ends while the log cannot be written leaves who began it, and says that it is done', async () => {
+    fillAfter(3);
+    const failure = await failureOf(admin('CreateKey', request));
+    expect(failure).toMatchObject({ reason: 'AUDIT_UNAVAILABLE', performed: 'yes' });
+    expect(fixture.log.of('method')).toMatchObject([
+      { subject: ALICE, key: 'app/new', performed: 'unknown' },
+    ]);
+  });
+
+  it.each([
+    [new Failure('REQUEST_INVALID', 'no'), 'REQUEST_INVALID', 'no'],
+    [new TypeError('a defect'), 'INTERNAL', 'unknown'],
+  ])('that fails with %o is on record as such', async (error, reason, performed) => {
+    services = {
+      ...services,
+      reloadPolicy: () => {
+        throw error;
+      },
+    };
+    expect(await failureOf(admin('ReloadPolicy', {}))).toMatchObject({ reason });
+    expect(fixture.log.of('method').at(-1)).toMatchObject({
+      reason,
+      performed,
+      operation: 'Admin.ReloadPolicy',
+    });
+  });
+});
