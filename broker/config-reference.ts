@@ -106,6 +106,7 @@ function kind(node: SchemaNode): string {
   if (node.type === 'array')
     return `list of ${node.items?.properties === undefined ? kind(node.items ?? {}) : 'groups'}`;
   if (node.type === 'object') return node.properties === undefined ? 'names and values' : 'group';
+  if (node.type === 'boolean') return '`true` or `false`';
   return node.type === 'string' ? 'text' : 'whole number';
 }
 

@@ -303,7 +303,7 @@ describe('refused at load', () => {
     expect(found.join('\n')).toContain(expected);
   });
 
-  it.each(['windows', 'limits', 'quorum', 'when', 'evidence', 'mode', 'groups'])(
+  it.each(['quorum', 'groups', 'governance', 'proof', 'raw'])(
     '%s, which this version would not obey',
     (name) => {
       expect(refusals(rules(`{id: a, ${OK}, ${name}: []}`))).toEqual([

@@ -1,26 +1,28 @@
 import {
+  type Allowance,
+  type CertificateProfile,
   type Decision,
   type ExplainedDecision,
+  type Guard,
   type KeyUseQuestion,
   type MethodDecision,
   type MethodQuestion,
+  type Observation,
   OPERATIONS,
   type Operation,
   type PolicySet,
   type RuleVerdict,
+  TYPED_OPERATIONS,
 } from './decision.ts';
+import { DynamicRule, RequestView } from './dynamic-rule.ts';
 import { isKeyName, isReservedKeyName } from './key-name.ts';
-import {
-  type LoadedPolicy,
-  type LoadedRole,
-  type LoadedRule,
-  loadPolicy,
-  type PolicyOptions,
-} from './load.ts';
+import { type LoadedPolicy, type LoadedRole, loadPolicy, type PolicyOptions } from './load.ts';
+import type { LoadedRule } from './load-rule.ts';
 import { matchesPattern, spiffeIdSegments } from './pattern.ts';
 import { PatternIndex } from './pattern-index.ts';
 import { PolicyError } from './policy-error.ts';
 import { RecentMemo } from './recent-memo.ts';
+import { DEFAULT_WEIGHT } from './schema.ts';
 import { spiffeIdOrUndefined } from './scope.ts';
 import { OPERATION_ALGORITHMS, POLICY_ALGORITHMS, policyAlgorithm, roleMethodMatches } from './vocabulary.ts';
 
@@ -51,19 +53,39 @@ export function compileLoadedPolicy(loaded: LoadedPolicy, hash: string): PolicyS
 
 const MEMO_IDENTITIES = 8192;
 const MEMO_PAIRS = 32_768;
+const MEMO_KEYS = 4096;
 const KNOWN_ALGORITHMS: ReadonlySet<string> = new Set(['', ...POLICY_ALGORITHMS]);
 const NO_OPERATIONS: readonly Operation[] = Object.freeze([]);
 
-interface DecidingRule extends LoadedRule {
+interface DecidingRule extends Omit<LoadedRule, 'dynamic'> {
   readonly decision: Decision;
+  readonly dynamic: DynamicRule | undefined;
 }
 
 /** What one identity and one key have to do with each other: at least one rule. */
 interface PairRules {
-  /** Deny rules first, each kind by id: the first that matches decides, whatever the order of the file. */
+  /** In the order in which they are considered, whatever the order of the file. */
   readonly rules: readonly DecidingRule[];
-  readonly decisions: Map<Operation, Map<string, Decision>>;
+  readonly plans: Map<Operation, Map<string, Plan>>;
   usable: readonly Operation[] | undefined;
+}
+
+/** What is left to decide once identity, key, operation and algorithm are known. */
+type Plan =
+  | { readonly decision: Decision }
+  | {
+      readonly decision: undefined;
+      /** Deny rules that look at the moment or the request. */
+      readonly denies: readonly DecidingRule[];
+      /** In the order of `Decision.alternatives`. */
+      readonly allows: readonly DecidingRule[];
+    };
+
+/** What it costs to be allowed by a rule: nothing, ever; nothing, at times; something; and those on probation last. */
+function cost({ dynamic }: DecidingRule): number {
+  if (dynamic === undefined) return 0;
+  if (dynamic.observeUntil !== undefined) return 3;
+  return dynamic.isFree ? 1 : 2;
 }
 
 /**
@@ -73,12 +95,20 @@ interface PairRules {
 class CompiledPolicy implements PolicySet {
   readonly hash: string;
   readonly ruleCount: number;
+  readonly observing: PolicySet['observing'];
+  readonly maxClockDoubtMs: number;
   readonly #rules: readonly DecidingRule[];
   readonly #roles: readonly LoadedRole[];
   readonly #defaultDeny: Decision;
   readonly #byWorkload = new PatternIndex();
   readonly #byKey = new PatternIndex();
   readonly #byMember = new PatternIndex();
+  readonly #byTypedKey = new PatternIndex();
+  readonly #byWeighted = new PatternIndex();
+  readonly #weights: readonly number[];
+  readonly #profiles: ReadonlyMap<string, CertificateProfile>;
+  readonly #takesRaw = new RecentMemo<boolean>(MEMO_KEYS);
+  readonly #weightOf = new RecentMemo<number>(MEMO_IDENTITIES);
   readonly #identities = new RecentMemo<ReadonlySet<number>>(MEMO_IDENTITIES);
   readonly #pairs = new RecentMemo<PairRules>(MEMO_PAIRS);
 
@@ -86,8 +116,10 @@ class CompiledPolicy implements PolicySet {
     this.hash = hash;
     this.ruleCount = loaded.rules.length;
     this.#defaultDeny = Object.freeze({ effect: 'deny', rule: '', policyHash: hash });
+    this.maxClockDoubtMs = loaded.maxClockDoubtMs;
     this.#rules = loaded.rules.map((rule) => ({
       ...rule,
+      dynamic: rule.dynamic === undefined ? undefined : new DynamicRule(rule.dynamic),
       decision: Object.freeze({ effect: rule.effect, rule: rule.id, policyHash: hash }),
     }));
     // A role without a scope shows more than one with: it goes first.
@@ -96,8 +128,23 @@ class CompiledPolicy implements PolicySet {
     );
     for (const rule of this.#rules) {
       for (const pattern of rule.workloads) this.#byWorkload.add(pattern, rule.index);
-      for (const pattern of rule.keys) this.#byKey.add(pattern, rule.index);
+      const isTyped =
+        rule.effect === 'allow' && TYPED_OPERATIONS.some((typed) => rule.operations.includes(typed));
+      for (const pattern of rule.keys) {
+        this.#byKey.add(pattern, rule.index);
+        if (isTyped) this.#byTypedKey.add(pattern, rule.index);
+      }
     }
+    this.#weights = loaded.weights.map(({ weight }) => weight);
+    for (const [i, { workloads }] of loaded.weights.entries()) {
+      for (const pattern of workloads) this.#byWeighted.add(pattern, i);
+    }
+    this.#profiles = new Map(loaded.certificateProfiles.map((profile) => [profile.id, profile]));
+    this.observing = Object.freeze(
+      loaded.rules.flatMap(({ id, dynamic }) =>
+        dynamic?.observeUntil === undefined ? [] : [{ rule: id, until: dynamic.observeUntil }],
+      ),
+    );
     for (const [i, role] of this.#roles.entries()) {
       for (const pattern of role.members) this.#byMember.add(pattern, i);
     }
@@ -108,26 +155,14 @@ class CompiledPolicy implements PolicySet {
     if (operation === 'random' && question.key !== '') return this.#defaultDeny;
     const pair = this.#pair(question.spiffeId, question.key);
     if (pair === undefined) return this.#defaultDeny;
-    const algorithm = policyAlgorithm(question.algorithm);
-    let byAlgorithm = pair.decisions.get(operation);
-    const known = byAlgorithm?.get(algorithm);
-    if (known !== undefined) return known;
-    const rule = pair.rules.find((candidate) => decides(candidate, operation, algorithm));
-    const decision = rule?.decision ?? this.#defaultDeny;
-    // Callers choose these strings: only the closed lists are remembered.
-    if (KNOWN_ALGORITHMS.has(algorithm) && OPERATIONS.includes(operation)) {
-      if (byAlgorithm === undefined) {
-        byAlgorithm = new Map();
-        pair.decisions.set(operation, byAlgorithm);
-      }
-      byAlgorithm.set(algorithm, decision);
-    }
-    return decision;
+    const plan = this.#plan(pair, operation, policyAlgorithm(question.algorithm));
+    return plan.decision ?? this.#decideNow(plan.denies, plan.allows, question);
   }
 
   explain(question: KeyUseQuestion): ExplainedDecision {
     const decision = this.decide(question);
-    return { ...decision, considered: this.#rules.map((rule) => verdict(rule, question)) };
+    const view = new RequestView(question, this.maxClockDoubtMs);
+    return { ...decision, considered: this.#rules.map((rule) => verdict(rule, view)) };
   }
 
   decideMethod(question: MethodQuestion): MethodDecision {
@@ -145,15 +180,112 @@ class CompiledPolicy implements PolicySet {
   usableOperations(spiffeId: string, key: string): readonly Operation[] {
     const pair = this.#pair(spiffeId, key);
     if (pair === undefined) return NO_OPERATIONS;
+    // Reads show a key to whoever may do something with it at some time; only a denial for good hides it.
     pair.usable ??= Object.freeze(
       OPERATIONS.filter((operation) => {
+        if (operation === 'random' && key !== '') return false;
         const algorithms = operation === 'random' ? [''] : OPERATION_ALGORITHMS[operation];
-        return algorithms.some(
-          (algorithm) => this.decide({ spiffeId, operation, key, algorithm }).effect === 'allow',
-        );
+        return algorithms.some((algorithm) => {
+          const plan = this.#plan(pair, operation, algorithm);
+          return plan.decision === undefined ? plan.allows.length > 0 : plan.decision.effect === 'allow';
+        });
       }),
     );
     return pair.usable;
+  }
+
+  takesRawSigning(key: string): boolean {
+    const known = this.#takesRaw.get(key);
+    if (known !== undefined) return known;
+    if (!isKeyName(key)) return false;
+    const takes = this.#byTypedKey.find(key.split('/')).size === 0;
+    this.#takesRaw.set(key, takes);
+    return takes;
+  }
+
+  weight(spiffeId: string): number {
+    const known = this.#weightOf.get(spiffeId);
+    if (known !== undefined) return known;
+    const id = spiffeIdOrUndefined(spiffeId);
+    if (id === undefined || this.#weights.length === 0) return DEFAULT_WEIGHT;
+    const found = [...this.#byWeighted.find(spiffeIdSegments(id))].map(
+      (i) => this.#weights[i] ?? DEFAULT_WEIGHT,
+    );
+    const weight = found.length === 0 ? DEFAULT_WEIGHT : Math.min(...found);
+    this.#weightOf.set(spiffeId, weight);
+    return weight;
+  }
+
+  certificateProfile(id: string): CertificateProfile | undefined {
+    return this.#profiles.get(id);
+  }
+
+  #plan(pair: PairRules, operation: Operation, algorithm: string): Plan {
+    let byAlgorithm = pair.plans.get(operation);
+    const known = byAlgorithm?.get(algorithm);
+    if (known !== undefined) return known;
+    const plan = this.#makePlan(pair.rules.filter((rule) => concerns(rule, operation, algorithm)));
+    // Callers choose these strings: only the closed lists are remembered.
+    if (KNOWN_ALGORITHMS.has(algorithm) && OPERATIONS.includes(operation)) {
+      if (byAlgorithm === undefined) {
+        byAlgorithm = new Map();
+        pair.plans.set(operation, byAlgorithm);
+      }
+      byAlgorithm.set(algorithm, plan);
+    }
+    return plan;
+  }
+
+  #makePlan(rules: readonly DecidingRule[]): Plan {
+    const denies = rules.filter(({ effect }) => effect === 'deny');
+    const allows = rules.filter(({ effect }) => effect === 'allow');
+    const [first] = allows;
+    const surely = denies.find(({ dynamic }) => dynamic === undefined);
+    if (surely !== undefined && denies.every(({ dynamic }) => dynamic === undefined)) return surely;
+    if (first === undefined && denies.length === 0) return { decision: this.#defaultDeny };
+    const isObserved = allows.some(({ dynamic }) => dynamic?.observeUntil !== undefined);
+    if (first !== undefined && first.dynamic === undefined && denies.length === 0 && !isObserved)
+      return first;
+    return { decision: undefined, denies, allows };
+  }
+
+  #decideNow(
+    denies: readonly DecidingRule[],
+    allows: readonly DecidingRule[],
+    question: KeyUseQuestion,
+  ): Decision {
+    const view = new RequestView(question, this.maxClockDoubtMs);
+    for (const deny of denies) if (isDenied(deny, view)) return deny.decision;
+    const alternatives: Allowance[] = [];
+    const observed: Observation[] = [];
+    for (const rule of allows) {
+      const { dynamic } = rule;
+      const guards: Guard[] = [];
+      const isObserving = dynamic?.isObserving(view) === true;
+      const gaps = dynamic?.gaps(view, guards, isObserving) ?? [];
+      if (isObserving) observed.push({ rule: rule.id, missing: gaps, limits: dynamic.limits });
+      else if (gaps.length > 0) continue;
+      alternatives.push({
+        rule: rule.id,
+        limits: isObserving ? [] : (dynamic?.limits ?? []),
+        guards,
+        isOpenAt: (now, clockDoubtMs) => {
+          const then = view.at(now, clockDoubtMs);
+          if (denies.some((deny) => isDenied(deny, then))) return false;
+          if (dynamic === undefined) return true;
+          return isObserving ? dynamic.isObserving(then) : dynamic.stillHolds(then);
+        },
+      });
+    }
+    const [first] = alternatives;
+    if (first === undefined) return this.#defaultDeny;
+    return {
+      effect: 'allow',
+      rule: first.rule,
+      policyHash: this.hash,
+      alternatives,
+      ...(observed.length === 0 ? {} : { observed }),
+    };
   }
 
   /** The rules about this identity and this key (empty: those for `random`); undefined when there are none. */
@@ -166,10 +298,13 @@ class CompiledPolicy implements PolicySet {
     const mine = this.#identity(spiffeId);
     if (mine === undefined || mine.size === 0) return undefined;
     const rules = this.#candidates(mine, key).sort(
-      (a, b) => Number(a.effect === 'allow') - Number(b.effect === 'allow') || compareText(a.id, b.id),
+      (a, b) =>
+        Number(a.effect === 'allow') - Number(b.effect === 'allow') ||
+        (a.effect === 'allow' ? cost(a) - cost(b) : 0) ||
+        compareText(a.id, b.id),
     );
     if (rules.length === 0) return undefined;
-    const pair: PairRules = { rules, decisions: new Map(), usable: undefined };
+    const pair: PairRules = { rules, plans: new Map(), usable: undefined };
     this.#pairs.set(name, pair);
     return pair;
   }
@@ -208,17 +343,22 @@ function compareText(a: string, b: string): number {
   return a < b ? -1 : Number(a > b);
 }
 
-function decides(rule: LoadedRule, operation: Operation, algorithm: string): boolean {
+function concerns(rule: DecidingRule, operation: Operation, algorithm: string): boolean {
   return rule.operations.includes(operation) && algorithmHolds(rule, algorithm);
 }
 
+function isDenied({ dynamic }: DecidingRule, view: RequestView): boolean {
+  return dynamic === undefined || dynamic.matches(view);
+}
+
 /** An algorithm that is not known cannot make an allow rule hold, and cannot get a caller around a deny rule. */
-function algorithmHolds(rule: LoadedRule, algorithm: string): boolean {
+function algorithmHolds(rule: DecidingRule, algorithm: string): boolean {
   if (rule.algorithms === undefined || rule.algorithms.includes(algorithm)) return true;
   return rule.effect === 'deny' && (algorithm === '' || !KNOWN_ALGORITHMS.has(algorithm));
 }
 
-function verdict(rule: LoadedRule, question: KeyUseQuestion): RuleVerdict {
+function verdict(rule: DecidingRule, view: RequestView): RuleVerdict {
+  const { question } = view;
   const missing: string[] = [];
   const id = spiffeIdOrUndefined(question.spiffeId);
   if (id === undefined || id.segments.length === 0) missing.push('workload is not a SPIFFE ID');
@@ -241,5 +381,20 @@ function verdict(rule: LoadedRule, question: KeyUseQuestion): RuleVerdict {
         : `algorithm ${question.algorithm} is not among`;
     missing.push(`${asked} ${rule.algorithms?.join(', ')}`);
   }
-  return { rule: rule.id, effect: rule.effect, matched: missing.length === 0, missing };
+  const { dynamic } = rule;
+  if (missing.length > 0 || dynamic === undefined) {
+    return { rule: rule.id, effect: rule.effect, matched: missing.length === 0, missing };
+  }
+  if (rule.effect === 'deny') {
+    const escapes = dynamic.escapes(view);
+    return { rule: rule.id, effect: 'deny', matched: escapes.length === 0, missing: escapes };
+  }
+  const gaps = dynamic.gaps(view, [], true);
+  const isObserving = dynamic.isObserving(view);
+  return {
+    rule: rule.id,
+    effect: 'allow',
+    matched: gaps.length === 0 || isObserving,
+    missing: isObserving ? gaps.map((gap) => `observed only: ${gap}`) : gaps,
+  };
 }

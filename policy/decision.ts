@@ -101,7 +101,10 @@ export interface Allowance {
 /** A rule on probation: what it would have said. Recorded, not enforced. */
 export interface Observation {
   readonly rule: string;
+  /** Empty: it holds, but for what only counters can say. */
   readonly missing: readonly string[];
+  /** To be counted, and told when one of them would have refused. */
+  readonly limits: readonly Limit[];
 }
 
 /** Everything a decision about a method of Admin, Audit or Approvals may look at. */
@@ -161,4 +164,42 @@ export interface PolicySet {
    * For reads (`GetPublicKey`, `ListKeys`), which are allowed where any use is.
    */
   usableOperations(spiffeId: string, key: string): readonly Operation[];
+  /** False: an allow rule of typed signing names the key, so that nobody signs with it what is not understood. */
+  takesRawSigning(key: string): boolean;
+  /** Share of a busy token, 1 to 1000; 100 for whoever is not named. */
+  weight(spiffeId: string): number;
+  certificateProfile(id: string): CertificateProfile | undefined;
+  /** Rules on probation; whether their time has passed is for whoever has a clock. */
+  readonly observing: readonly { readonly rule: string; readonly until: number }[];
+  /** Milliseconds; a clock in more doubt closes windows. */
+  readonly maxClockDoubtMs: number;
+}
+
+/** What a certificate may be, as the builder of certificates takes it: durations are seconds. */
+export interface CertificateProfile {
+  readonly id: string;
+  readonly issuer: string;
+  readonly subject: {
+    readonly [attribute in 'C' | 'ST' | 'L' | 'O' | 'OU' | 'CN' | 'serialNumber']?: string;
+  };
+  readonly names: {
+    readonly dns?: readonly string[];
+    readonly uri?: readonly string[];
+    readonly email?: readonly string[];
+    readonly ip?: readonly string[];
+  };
+  readonly wildcards?: boolean;
+  readonly validity: { readonly max: number; readonly default?: number; readonly backdate?: number };
+  readonly keyUsage: readonly (
+    | 'digitalSignature'
+    | 'nonRepudiation'
+    | 'keyEncipherment'
+    | 'dataEncipherment'
+    | 'keyAgreement'
+    | 'keyCertSign'
+    | 'cRLSign'
+  )[];
+  readonly extKeyUsage?: readonly string[];
+  readonly ca?: { readonly pathLength?: number };
+  readonly possession?: 'csr' | 'none';
 }

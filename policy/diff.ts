@@ -4,7 +4,8 @@
  */
 import { OPERATIONS, type Operation } from './decision.ts';
 import { sharedWitness, witnesses } from './diff-witness.ts';
-import { type LoadedRule, loadPolicy, MAX_POLICY_BYTES, type PolicyOptions } from './load.ts';
+import { loadPolicy, MAX_POLICY_BYTES, type PolicyOptions } from './load.ts';
+import type { LoadedRule } from './load-rule.ts';
 import { type Pattern, patternCovers, patternsOverlap } from './pattern.ts';
 import { PatternIndex } from './pattern-index.ts';
 import { parseYamlSource } from './source.ts';

@@ -2,40 +2,38 @@
  * From the bytes of a policy file to rules that can be decided with: everything that is refused or warned about at
  * load is found here, all at once and each where it stands.
  */
-import { type MethodDecision, OPERATIONS, type Operation } from './decision.ts';
+import type { CalendarDates } from './calendar-dates.ts';
+import type { CertificateProfile, MethodDecision } from './decision.ts';
+import { parseDuration } from './duration.ts';
+import { type KnownNames, warnOfIdleRules } from './idle-rules.ts';
+import { loadProfile } from './load-profile.ts';
+import { type LoadedRule, loadDates, loadPatterns, loadRule, type RuleContext } from './load-rule.ts';
+import { type Pattern, parseKeyPattern, parseSpiffeIdPattern, patternsOverlap } from './pattern.ts';
+import { Report } from './report.ts';
 import {
-  type Pattern,
-  PatternError,
-  parseKeyPattern,
-  parseSpiffeIdPattern,
-  patternCovers,
-  patternsOverlap,
-} from './pattern.ts';
-import { NOT_YET_IN_POLICY, policySchema, type RoleDocument, type RuleDocument } from './schema.ts';
+  NOT_YET_IN_POLICY,
+  type PolicyDocument,
+  policySchema,
+  type RoleDocument,
+  type RuleDocument,
+} from './schema.ts';
 import { spiffeIdOrUndefined } from './scope.ts';
-import { parseYamlSource, type YamlPath, type YamlSource } from './source.ts';
+import { parseYamlSource, type YamlPath } from './source.ts';
 import { quoteSource, type SourceIssue } from './source-issue.ts';
 import { readSource } from './source-schema.ts';
-import { OPERATION_ALGORITHMS, policyAlgorithm, ROLE_METHODS, roleMethodMatches } from './vocabulary.ts';
+import { ROLE_METHODS, roleMethodMatches } from './vocabulary.ts';
+import { MAX_CLOCK_DOUBT_MS } from './windows.ts';
 
-export interface PolicyOptions {
+export interface PolicyOptions extends KnownNames {
   /** As the person named it; stands in every issue. */
   readonly file?: string | undefined;
   /** SPIFFE IDs from lastmile.yaml: each may call all of Admin and Audit. */
   readonly administrators?: readonly string[] | undefined;
-  /** The trust domain that is served, to warn of rules about others. */
-  readonly trustDomain?: string | undefined;
-}
-
-export interface LoadedRule {
-  readonly index: number;
-  readonly id: string;
-  readonly effect: 'allow' | 'deny';
-  readonly workloads: readonly Pattern[];
-  readonly keys: readonly Pattern[];
-  readonly operations: readonly Operation[];
-  /** Undefined: every one. */
-  readonly algorithms: readonly string[] | undefined;
+  /**
+   * Milliseconds of the Unix epoch. With it, a policy is taken up now: rules whose time has passed are warned about,
+   * and what may only be observed for a while is refused when its end is past or far.
+   */
+  readonly now?: number | undefined;
 }
 
 export interface LoadedRole {
@@ -45,21 +43,27 @@ export interface LoadedRole {
   readonly scope: MethodDecision['scope'];
 }
 
+export interface LoadedWeight {
+  readonly workloads: readonly Pattern[];
+  readonly weight: number;
+}
+
+/** Plain data: it crosses threads. */
 export interface LoadedPolicy {
   readonly issues: readonly SourceIssue[];
   readonly warnings: readonly SourceIssue[];
   readonly rules: readonly LoadedRule[];
   readonly roles: readonly LoadedRole[];
+  readonly weights: readonly LoadedWeight[];
+  readonly certificateProfiles: readonly CertificateProfile[];
+  /** Milliseconds. */
+  readonly maxClockDoubtMs: number;
 }
 
 /** Ten thousand rules with a sentence each. */
 export const MAX_POLICY_BYTES = 4 * 1024 * 1024;
 /** The role of the administrators of lastmile.yaml. No role or rule can have this id. */
 export const ADMINISTRATORS_ROLE = 'administrators';
-
-const MAX_ISSUES = 50;
-// Comparing every deny rule with every allow rule is for warnings only: beyond this it is left out.
-const MAX_COVER_CHECKS = 200_000;
 
 /** Never throws for anything the bytes hold. Rules and roles are empty when there are issues. */
 export function loadPolicy(bytes: Uint8Array, options: PolicyOptions = {}): LoadedPolicy {
@@ -68,6 +72,9 @@ export function loadPolicy(bytes: Uint8Array, options: PolicyOptions = {}): Load
     warnings: [],
     rules: [],
     roles: [],
+    weights: [],
+    certificateProfiles: [],
+    maxClockDoubtMs: 0,
   });
   const parsed = parseYamlSource(bytes, { file: options.file, maxBytes: MAX_POLICY_BYTES });
   if (!parsed.ok) return refused(parsed.issues);
@@ -75,37 +82,72 @@ export function loadPolicy(bytes: Uint8Array, options: PolicyOptions = {}): Load
   if (!read.ok) return refused(read.issues);
 
   const report = new Report(parsed.source);
+  const document = read.value;
   const roles = [
     ...administratorRole(options.administrators ?? [], report),
-    ...read.value.roles.map((role, i) => loadRole(role, ['roles', i], report)),
+    ...document.roles.map((role, i) => loadRole(role, ['roles', i], report)),
   ];
-  const rules = read.value.rules.map((rule, i) => loadRule(rule, i, report));
-  checkIds(read.value.roles, read.value.rules, report);
+  const certificateProfiles = document.certificateProfiles.map((profile, i) =>
+    loadProfile(profile, ['certificateProfiles', i], report),
+  );
+  const context: RuleContext = {
+    calendars: loadCalendars(document.calendars, report),
+    profiles: new Set(certificateProfiles.map(({ id }) => id)),
+    now: options.now,
+    report,
+  };
+  const rules = document.rules.map((rule, i) => loadRule(rule, i, context));
+  checkIds(document.roles, document.rules, report);
+  checkProfileIds(document, report);
+  const weights = document.weights.map(({ workloads, weight }, i) => ({
+    workloads: loadPatterns(workloads, parseSpiffeIdPattern, ['weights', i, 'workloads'], report),
+    weight,
+  }));
+  const maxClockDoubtMs = loadClock(document, report);
   if (report.issues.length === 0) {
     checkScopes(roles, report);
     checkSeparation(roles, rules, report);
   }
   if (report.issues.length > 0) return refused(report.issues);
-  warnOfIdleRules(rules, options.trustDomain, report);
-  return { issues: [], warnings: report.warnings, rules, roles };
+  warnOfIdleRules(rules, { ...options, report });
+  return {
+    issues: [],
+    warnings: report.warnings,
+    rules,
+    roles,
+    weights,
+    certificateProfiles,
+    maxClockDoubtMs,
+  };
 }
 
-class Report {
-  readonly issues: SourceIssue[] = [];
-  readonly warnings: SourceIssue[] = [];
-  readonly #source: YamlSource;
+function loadCalendars(
+  calendars: PolicyDocument['calendars'],
+  report: Report,
+): ReadonlyMap<string, readonly CalendarDates[]> {
+  return new Map(
+    Object.entries(calendars).map(([name, texts]) => [name, loadDates(texts, ['calendars', name], report)]),
+  );
+}
 
-  constructor(source: YamlSource) {
-    this.#source = source;
+function checkProfileIds(document: PolicyDocument, report: Report): void {
+  const ids = new Set<string>();
+  for (const [i, { id }] of document.certificateProfiles.entries()) {
+    if (ids.has(id))
+      report.refuse(['certificateProfiles', i, 'id'], `the id ${quoteSource(id)} is used already`);
+    ids.add(id);
   }
+}
 
-  refuse(path: YamlPath, message: string, expected?: string): void {
-    if (this.issues.length < MAX_ISSUES) this.issues.push(this.#source.issue(path, message, { expected }));
+function loadClock(document: PolicyDocument, report: Report): number {
+  const maxDoubtMs = parseDuration(document.clock.maxDoubt) ?? 0;
+  if (maxDoubtMs > MAX_CLOCK_DOUBT_MS) {
+    report.refuse(
+      ['clock', 'maxDoubt'],
+      '`clock.maxDoubt` is more than 5m: that is no clock to keep windows by',
+    );
   }
-
-  warn(path: YamlPath, message: string): void {
-    if (this.warnings.length < MAX_ISSUES) this.warnings.push(this.#source.issue(path, message));
-  }
+  return maxDoubtMs;
 }
 
 function administratorRole(administrators: readonly string[], report: Report): LoadedRole[] {
@@ -120,24 +162,6 @@ function administratorRole(administrators: readonly string[], report: Report): L
   }
   if (members.length === 0) return [];
   return [{ id: ADMINISTRATORS_ROLE, members, methods: ['Admin.*', 'Audit.*'], scope: undefined }];
-}
-
-function loadPatterns(
-  texts: readonly string[],
-  parse: (text: string) => Pattern,
-  path: YamlPath,
-  report: Report,
-): Pattern[] {
-  const patterns: Pattern[] = [];
-  for (const [i, text] of texts.entries()) {
-    try {
-      patterns.push(parse(text));
-    } catch (error) {
-      if (!(error instanceof PatternError)) throw error;
-      report.refuse([...path, i], `${quoteSource(text)} ${error.message}`, error.expected);
-    }
-  }
-  return patterns;
 }
 
 function loadRole(role: RoleDocument, path: YamlPath, report: Report): LoadedRole {
@@ -178,37 +202,6 @@ function loadRole(role: RoleDocument, path: YamlPath, report: Report): LoadedRol
             ...(scope.workloads === undefined ? {} : { workloads: scope.workloads }),
             ...(scope.keys === undefined ? {} : { keys: scope.keys }),
           },
-  };
-}
-
-function loadRule(rule: RuleDocument, index: number, report: Report): LoadedRule {
-  const path = ['rules', index];
-  const { operations } = rule;
-  if (operations.includes('random')) {
-    const alone =
-      'gives random bytes, which need no key and no algorithm: write it as a rule of its own with `operations: [random]`';
-    if (operations.length > 1) report.refuse([...path, 'operations'], `\`random\` ${alone}`);
-    else if (rule.keys !== undefined)
-      report.refuse([...path, 'keys'], `a rule for \`random\` ${alone}, without \`keys\``);
-    else if (rule.algorithms !== undefined) {
-      report.refuse([...path, 'algorithms'], `a rule for \`random\` ${alone}, without \`algorithms\``);
-    }
-  } else if (rule.keys === undefined) {
-    report.refuse(
-      [...path, 'keys'],
-      `${quoteSource(`rules[${index}].keys`)} is missing`,
-      'a list of key names or patterns',
-    );
-  }
-  return {
-    index,
-    id: rule.id,
-    effect: rule.effect,
-    workloads: loadPatterns(rule.workloads, parseSpiffeIdPattern, [...path, 'workloads'], report),
-    keys: loadPatterns(rule.keys ?? [], parseKeyPattern, [...path, 'keys'], report),
-    operations: OPERATIONS.filter((operation) => operations.includes(operation)),
-    algorithms:
-      rule.algorithms === undefined ? undefined : [...new Set(rule.algorithms.map(policyAlgorithm))],
   };
 }
 
@@ -289,52 +282,4 @@ function describeOverlap(role: LoadedRole, member: Pattern): string {
   return role.id === ADMINISTRATORS_ROLE
     ? `the administrator ${name} of lastmile.yaml`
     : `${name} of the role \`${role.id}\``;
-}
-
-function warnOfIdleRules(
-  rules: readonly LoadedRule[],
-  trustDomain: string | undefined,
-  report: Report,
-): void {
-  const denies = rules.filter((rule) => rule.effect === 'deny');
-  const compareWithDenies = denies.length * rules.length <= MAX_COVER_CHECKS;
-  for (const rule of rules) {
-    const path = ['rules', rule.index];
-    if (trustDomain !== undefined && rule.workloads.every((pattern) => pattern.segments[0] !== trustDomain)) {
-      report.warn(
-        [...path, 'workloads'],
-        `the rule \`${rule.id}\` never matches: only workloads of ${quoteSource(trustDomain)} are served`,
-      );
-    }
-    const { algorithms } = rule;
-    if (algorithms !== undefined) {
-      for (const operation of rule.operations) {
-        if (!OPERATION_ALGORITHMS[operation].some((algorithm) => algorithms.includes(algorithm))) {
-          report.warn(
-            [...path, 'algorithms'],
-            `the rule \`${rule.id}\` never matches ${operation}: none of its algorithms can do that`,
-          );
-        }
-      }
-    }
-    const overruler =
-      rule.effect === 'allow' && compareWithDenies ? denies.find((deny) => overrules(deny, rule)) : undefined;
-    if (overruler !== undefined) {
-      report.warn(
-        [...path, 'id'],
-        `the rule \`${rule.id}\` allows nothing: the rule \`${overruler.id}\` denies all of it`,
-      );
-    }
-  }
-}
-
-function overrules(deny: LoadedRule, allow: LoadedRule): boolean {
-  const { algorithms } = deny;
-  return (
-    allow.operations.every((operation) => deny.operations.includes(operation)) &&
-    (algorithms === undefined ||
-      (allow.algorithms?.every((algorithm) => algorithms.includes(algorithm)) ?? false)) &&
-    allow.workloads.every((narrow) => deny.workloads.some((wide) => patternCovers(wide, narrow))) &&
-    allow.keys.every((narrow) => deny.keys.some((wide) => patternCovers(wide, narrow)))
-  );
 }

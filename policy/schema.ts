@@ -1,44 +1,26 @@
 import { z } from 'zod';
-import { OPERATIONS } from './decision.ts';
-import { POLICY_ALGORITHMS, ROLE_METHOD_PATTERNS } from './vocabulary.ts';
+import { certificateProfile } from './profile-schema.ts';
+import { dates, duration, id, keyPatterns, rule, workloadPatterns } from './rule-schema.ts';
+import { ROLE_METHOD_PATTERNS } from './vocabulary.ts';
 
 /** What the format will have and this version does not enforce: a policy that says it is refused, never half obeyed. */
 export const NOT_YET_IN_POLICY: ReadonlySet<string> = new Set([
-  'windows',
-  'limits',
   'quorum',
-  'when',
-  'evidence',
-  'mode',
   'groups',
-  'guards',
+  'governance',
   'proof',
   'raw',
+  'is',
+  'jwt-svid',
+  'oidc',
+  'tpm',
   'sign-ssh-certificate',
   'Approvals.*',
 ]);
 
 export const MAX_RULES = 20_000;
 export const MAX_ROLES = 256;
-
-const id = z
-  .string()
-  .regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/, 'must be 1 to 64 letters, digits, dots, dashes and underscores')
-  .describe('Stands in every decision and audit entry. Unique among rules and roles.');
-
-const workloadPatterns = z
-  .array(z.string().min(1).max(2048))
-  .min(1)
-  .max(256)
-  .describe('SPIFFE IDs. `*` is exactly one path segment, `**` any number. The trust domain is literal.');
-
-const keyPatterns = z
-  .array(z.string().min(1).max(128))
-  .min(1)
-  .max(256)
-  .describe(
-    'Key names. `*` is exactly one segment, `**` any number. Keys under `lastmile/` cannot be named.',
-  );
+export const DEFAULT_WEIGHT = 100;
 
 const scope = z
   .strictObject({
@@ -73,35 +55,43 @@ const role = z.strictObject({
   description: z.string().max(1024).optional().describe('For people.'),
 });
 
-const rule = z.strictObject({
-  id,
-  effect: z
-    .enum(['allow', 'deny'])
-    .default('allow')
-    .describe('A deny rule that matches wins over every allow rule.'),
+const weight = z.strictObject({
   workloads: workloadPatterns,
-  keys: keyPatterns
-    .optional()
-    .describe(
-      'Key names, required but for `operations: [random]`. `*` is exactly one segment, `**` any number.',
-    ),
-  operations: z
-    .array(z.enum(OPERATIONS))
+  weight: z
+    .number()
+    .int()
     .min(1)
-    .max(OPERATIONS.length)
-    .describe('What may be done. `random` uses no key and has a rule of its own.'),
-  algorithms: z
-    .array(z.enum([...POLICY_ALGORITHMS, 'EdDSA']))
-    .min(1)
-    .max(POLICY_ALGORITHMS.length + 1)
-    .optional()
-    .describe('JOSE names; without it, every algorithm of the key. `EdDSA` is read as `Ed25519`.'),
-  description: z.string().max(1024).optional().describe('For people.'),
+    .max(1000)
+    .describe(`Share of a busy token, beside ${DEFAULT_WEIGHT} of whoever is not named.`),
 });
 
 export const policySchema = z.strictObject({
   version: z.literal(1).describe('Of the format.'),
   roles: z.array(role).max(MAX_ROLES).default([]).describe('Who may operate and audit. Default deny.'),
+  calendars: z
+    .record(id, dates)
+    .default({})
+    .describe(
+      'Named lists of dates, such as holidays and change freezes, for `except` of windows: `2026-12-24`, `2026-12-24..2027-01-06`, or `12-25` for every year.',
+    ),
+  clock: z
+    .strictObject({
+      maxDoubt: duration
+        .default('1s')
+        .describe('How far the clock may be in doubt; beyond it windows are closed. At most `5m`.'),
+    })
+    .default({ maxDoubt: '1s' })
+    .describe('How exact time must be.'),
+  certificateProfiles: z
+    .array(certificateProfile)
+    .max(256)
+    .default([])
+    .describe('What certificates may be, for `sign-certificate`.'),
+  weights: z
+    .array(weight)
+    .max(1024)
+    .default([])
+    .describe('Fair shares of busy tokens. Of several that match, the smallest holds.'),
   rules: z
     .array(rule)
     .max(MAX_RULES)
@@ -112,3 +102,4 @@ export const policySchema = z.strictObject({
 export type PolicyDocument = z.output<typeof policySchema>;
 export type RoleDocument = PolicyDocument['roles'][number];
 export type RuleDocument = PolicyDocument['rules'][number];
+export type CertificateProfileDocument = PolicyDocument['certificateProfiles'][number];

@@ -36,12 +36,14 @@ export class YamlSource {
   readonly value: unknown;
   readonly #root: Node | null;
   readonly #lines: LineCounter;
+  readonly #text: string;
 
-  constructor(file: string | undefined, value: unknown, root: Node | null, lines: LineCounter) {
+  constructor(file: string | undefined, value: unknown, root: Node | null, lines: LineCounter, text: string) {
     this.file = file;
     this.value = value;
     this.#root = root;
     this.#lines = lines;
+    this.#text = text;
   }
 
   /**
@@ -62,6 +64,29 @@ export class YamlSource {
       message,
       ...(hints.expected === undefined ? {} : { expected: hints.expected }),
       ...(hints.nearest === undefined ? {} : { nearest: hints.nearest }),
+    };
+  }
+
+  /**
+   * An issue inside the text at `path`, `offset` code units from its start. Exact where the file has the text as it
+   * is read, so on one line and without escapes; otherwise at the start of the text.
+   */
+  issueWithin(path: YamlPath, offset: number, message: string): SourceIssue {
+    const value = this.valueAt(path);
+    let start = this.#offset(path, 'value');
+    if (typeof value === 'string') {
+      if (/["']/.test(this.#text.charAt(start)) && !this.#text.startsWith(value, start)) start += 1;
+      if (!value.includes('\n') && this.#text.startsWith(value, start))
+        start += Math.min(offset, value.length);
+      else start = this.#offset(path, 'value');
+    }
+    const { line, col } = this.#lines.linePos(start);
+    return {
+      file: this.file,
+      line: Math.max(line, 1),
+      column: Math.max(col, 1),
+      path: formatPath(path),
+      message,
     };
   }
 
@@ -212,7 +237,7 @@ export function parseYamlSource(input: Uint8Array | string, options: YamlSourceO
   });
   return issues.length > 0
     ? { ok: false, issues }
-    : { ok: true, source: new YamlSource(file, value, root, lines) };
+    : { ok: true, source: new YamlSource(file, value, root, lines, text) };
 }
 
 function decodeUtf8(bytes: Uint8Array): string | undefined {

@@ -126,15 +126,20 @@ function weekday(day: number): number {
   return (((day + 3) % 7) + 7) % 7;
 }
 
-/** Whether it opens on any day from `fromDay` on, within `days`. Days that daylight saving skips are not looked at. */
-export function opensWithin(window: Window, fromDay: number, days: number): boolean {
+/**
+ * Whether it opens on any day from `fromDay` on and before `toDay`; at most `days` of them are looked at, but whatever
+ * its dates are. Days that a change of daylight saving skips are not told apart.
+ */
+export function opensWithin(window: Window, fromDay: number, toDay: number, days: number): boolean {
   const dated = window.dates?.filter(({ monthDay }) => monthDay === undefined) ?? [];
   const isDatedOnly = window.dates !== undefined && dated.length === window.dates.length;
-  const start = isDatedOnly ? Math.max(fromDay, Math.min(...dated.map(({ from }) => from))) : fromDay;
-  for (let day = start; day < start + days; day++) {
-    if (beginsOn(window, day) && !includesDay(window.except, day)) return true;
-  }
-  return false;
+  const isOpenOn = (day: number): boolean => beginsOn(window, day) && !includesDay(window.except, day);
+  const ranges = isDatedOnly ? dated : [{ from: fromDay, to: fromDay + days }, ...dated];
+  return ranges.some(({ from, to }) => {
+    const last = Math.min(to, toDay - 1, Math.max(from, fromDay) + days);
+    for (let day = Math.max(from, fromDay); day <= last; day++) if (isOpenOn(day)) return true;
+    return false;
+  });
 }
 
 export function dayOfInstant(instant: number): number {
