@@ -1,3 +1,4 @@
+import { leafHash } from '../audit/tlog/hash.ts';
 import type { Call, Caller } from '../keyuse/call.ts';
 import { Failure } from '../keyuse/failure.ts';
 import type { KeyUse } from '../keyuse/key-use.ts';
@@ -188,9 +189,11 @@ export function keyUseHandlers(
       const { leafIndex } = receiptRequest.decode(payload);
       await keyUse.identify(caller, call, 'get-receipt');
       const entry = await receipts.getEntry(leafIndex);
-      // Somebody else's entry and none at all look the same.
-      if (entry === undefined || subjectOf(entry) !== caller.identity.spiffeId.id) {
-        throw new Failure('POLICY_DENIED', 'the policy does not allow this');
+      const shown = entry === undefined ? undefined : ownUse(entry, caller.identity.spiffeId.id);
+      // Somebody else's entry and none at all look the same; and a refusal's says more than its caller was told.
+      if (entry === undefined || shown === undefined) {
+        const denied = new Failure('POLICY_DENIED', 'the policy does not allow this');
+        throw await keyUse.refuse(caller, call, 'get-receipt', denied);
       }
       const receipt = await receipts.getReceipt(leafIndex);
       if (receipt === undefined) {
@@ -199,7 +202,7 @@ export function keyUseHandlers(
           'no checkpoint can be signed now: the key of the log cannot be reached',
         );
       }
-      return receiptResponse({ receipt, entry });
+      return receiptResponse({ receipt, entry: shown, leafHash: leafHash(entry) });
     },
   };
 }
@@ -217,6 +220,19 @@ function isDer(format: number): boolean {
   return format === 1;
 }
 
-function subjectOf(entry: Uint8Array): unknown {
-  return (JSON.parse(Buffer.from(entry).toString('utf8')) as { subject?: unknown }).subject;
+/**
+ * What the subject of an entry may see of it: all of it, or nothing but its leaf hash (empty) when it names return
+ * values of a token. Undefined: it is not the entry of a use by this subject.
+ */
+function ownUse(entry: Uint8Array, spiffeId: string): Uint8Array | undefined {
+  const { subject, kind, decision, performed, attempts } = JSON.parse(
+    Buffer.from(entry).toString('utf8'),
+  ) as {
+    readonly [field: string]: unknown;
+  };
+  if (subject !== spiffeId || kind !== 'key-use' || decision !== 'allow' || performed !== 'yes')
+    return undefined;
+  const hasReturnValue =
+    Array.isArray(attempts) && attempts.some((attempt: object) => Object.hasOwn(attempt, 'ckr'));
+  return hasReturnValue ? new Uint8Array() : entry;
 }

@@ -1,4 +1,5 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
+import { leafHash } from '../audit/tlog/hash.ts';
 import type { LoggedEntry__Output } from '../proto/gen/lastmile/v1/LoggedEntry.ts';
 import { count, positiveInteger } from './arguments.ts';
 import { addAuditVerify } from './audit-verify.ts';
@@ -136,7 +137,7 @@ function addShow(audit: Command, context: CliContext): void {
         return { logged: found.entry, receipt: found.receipt, verifierKey: key };
       });
       if (!logged) throw new CliError(EXIT.failed, `the log has no entry ${leafIndex}`);
-      const treeSize = checkReceipt(receipt, logged.entry, leafIndex, verifierKey);
+      const treeSize = checkReceipt(receipt, leafHash(logged.entry), leafIndex, verifierKey);
       const entry = parseEntry(logged);
       if (flags.receipt !== undefined) await writeOutput(context, flags.receipt, [Buffer.from(receipt)]);
       const trusted = given === undefined ? ', by the key that the broker names' : '';

@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
-import { TlogError } from '../audit/tlog/hash.ts';
+import { leafHash, TlogError } from '../audit/tlog/hash.ts';
 import { parseVerifierKey } from '../audit/tlog/note.ts';
-import { parseTlogProof, verifyTlogProof } from '../audit/tlog/tlog-proof.ts';
+import { parseTlogProof, verifyTlogProofOfLeaf } from '../audit/tlog/tlog-proof.ts';
 import { count } from './arguments.ts';
 import { asWorkload, type ConnectionFlags, withConnection } from './connection.ts';
 import { type CliContext, CliError, EXIT } from './context.ts';
@@ -33,9 +33,12 @@ export function addReceipt(program: Command, context: CliContext): void {
     .action(async (leafIndex: number, flags: Flags) => {
       const verifierKey =
         flags.verifierKey === undefined ? undefined : await givenVerifierKey(context, flags.verifierKey);
-      const { receipt, entry } = await asWorkload(context, flags, (client) => client.getReceipt(leafIndex));
+      const receiptOf = await asWorkload(context, flags, (client) => client.getReceipt(leafIndex));
+      const { receipt, entry } = receiptOf;
+      // An entry that is for auditors is not there to be hashed.
+      const leaf = entry.length === 0 ? receiptOf.leafHash : leafHash(entry);
       const treeSize =
-        verifierKey === undefined ? undefined : checkReceipt(receipt, entry, leafIndex, verifierKey);
+        verifierKey === undefined ? undefined : checkReceipt(receipt, leaf, leafIndex, verifierKey);
       if (flags.entry !== undefined) await writeOutput(context, flags.entry, [entry]);
       if (flags.json === true) {
         await write(
@@ -54,13 +57,13 @@ export function addReceipt(program: Command, context: CliContext): void {
 /** @returns the size of the tree that the receipt is of. @throws CliError with exit code 4 */
 export function checkReceipt(
   receipt: string,
-  entry: Uint8Array,
+  leaf: Uint8Array,
   leafIndex: number,
   verifierKey: string,
 ): number {
   try {
     const proof = parseTlogProof(receipt);
-    const head = verifyTlogProof(proof, entry, parseVerifierKey(verifierKey));
+    const head = verifyTlogProofOfLeaf(proof, leaf, parseVerifierKey(verifierKey));
     if (proof.leafIndex !== leafIndex) throw new TlogError(`the proof is of entry ${proof.leafIndex}`);
     return head.treeSize;
   } catch (error) {

@@ -143,10 +143,11 @@ describe('LastmileClient', () => {
     const key = { key: 'k', activeVersion: 1, purpose: 'sign', algorithms: ['ES256'], operations: ['sign'] };
     answers('ListKeys', { keys: [key] });
     await expect(client.listKeys()).resolves.toEqual([key]);
-    answers('GetReceipt', { receipt: 'c2sp.org/tlog-proof@v1\n', entry: BYTES });
+    answers('GetReceipt', { receipt: 'c2sp.org/tlog-proof@v1\n', entry: BYTES, leafHash: BYTES });
     await expect(client.getReceipt(7)).resolves.toEqual({
       receipt: 'c2sp.org/tlog-proof@v1\n',
       entry: BYTES,
+      leafHash: BYTES,
     });
     expect(seen).toMatchObject({ leafIndex: 7 });
   });

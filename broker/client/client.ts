@@ -202,8 +202,10 @@ export interface SignedDsse {
 export interface Receipt {
   /** c2sp.org/tlog-proof@v1. */
   readonly receipt: string;
-  /** The entry's exact bytes: its leaf hash is SHA-256(0x00 ‖ entry). */
+  /** The entry's exact bytes: its leaf hash is SHA-256(0x00 ‖ entry). Empty when it is for auditors only. */
   readonly entry: Uint8Array;
+  /** 32 bytes. */
+  readonly leafHash: Uint8Array;
 }
 
 /** Signs many over one stream; `end()` waits for what is in flight. */
@@ -354,8 +356,8 @@ export class LastmileClient implements AsyncDisposable {
 
   /** Proof that one of the caller's own entries is in the log. @param leafIndex as in `log` of a result */
   async getReceipt(leafIndex: number, options: CallOptions = {}): Promise<Receipt> {
-    const { receipt, entry } = await this.#transport.unary(GET_RECEIPT, { leafIndex }, options);
-    return { receipt, entry: bytes(entry) };
+    const { receipt, entry, leafHash } = await this.#transport.unary(GET_RECEIPT, { leafIndex }, options);
+    return { receipt, entry: bytes(entry), leafHash: bytes(leafHash) };
   }
 
   /** A JWT (RFC 7519) of these claims: the broker writes header, `iat`, `exp` and `jti`, and its rules read the rest. */

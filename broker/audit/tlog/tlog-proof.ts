@@ -50,11 +50,16 @@ export function parseTlogProof(text: string): TlogProof {
  * @throws TlogError that says which step failed
  */
 export function verifyTlogProof(proof: TlogProof, entry: Uint8Array, key: VerifierKey): TreeHead {
+  return verifyTlogProofOfLeaf(proof, leafHash(entry), key);
+}
+
+/** The same for somebody who knows the leaf hash alone, 32 bytes. @throws TlogError */
+export function verifyTlogProofOfLeaf(proof: TlogProof, leaf: Uint8Array, key: VerifierKey): TreeHead {
   const note = parseNote(proof.checkpoint);
   verifyNote(note, [key]);
   const head = parseTreeHead(note.text);
   if (head.origin !== key.name) throw new TlogError('the checkpoint is of another log');
-  if (!verifyInclusion(proof.leafIndex, head.treeSize, leafHash(entry), head.rootHash, proof.hashes)) {
+  if (!verifyInclusion(proof.leafIndex, head.treeSize, leaf, head.rootHash, proof.hashes)) {
     throw new TlogError('the entry is not at that index of the log');
   }
   return head;
