@@ -86,6 +86,17 @@ describe('a number that must rise', () => {
     expect(guards.reserve([rising(7n)], KEY, B).ok).toBe(true);
   });
 
+  it('does not fall when all that are under way are released', () => {
+    const guards = open();
+    reserved(guards.reserve([rising(5n)], KEY, A)).keep();
+    const six = reserved(guards.reserve([rising(6n)], KEY, A));
+    const seven = reserved(guards.reserve([rising(7n)], KEY, A));
+    seven.release();
+    six.release();
+    expect(guards.reserve([rising(5n)], KEY, B).ok).toBe(false);
+    expect(guards.reserve([rising(6n)], KEY, B).ok).toBe(true);
+  });
+
   it('keeps few rows', () => {
     const guards = open();
     for (let i = 1n; i <= 200n; i++) reserved(guards.reserve([rising(i)], KEY, A)).keep();
