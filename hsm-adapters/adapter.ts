@@ -259,7 +259,7 @@ export interface TokenAdapter {
 }
 
 /**
- * Login attempts, durable before C_Login. Owned by the broker's state; a worker never writes.
+ * Login attempts, durable before C_Login, and findings about tokens. Owned by the broker's state; a worker never writes.
  *
  * An attempt without an outcome (the worker or the machine died in between) counts as spent, unless the token's
  * own flags show that no wrong PIN was counted.
@@ -272,6 +272,11 @@ export interface LoginLedger {
   lookup(tokenSerial: string, pinReference: string): 'clear' | 'rejected' | 'unfinished';
   /** `tokens unblock`. */
   clear(tokenSerial: string): void;
+  /** Why the token left service (`quarantine`, a broken rule): it stays out, over restarts. Throws if it is not durable. */
+  recordFinding(tokenSerial: string, finding: string): void;
+  finding(tokenSerial: string): string | undefined;
+  /** `tokens unblock`, of a token that is out for this finding. */
+  clearFinding(tokenSerial: string): void;
 }
 
 export type PinReference =

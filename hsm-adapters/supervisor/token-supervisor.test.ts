@@ -471,6 +471,46 @@ describe('leaving service', () => {
     expect(bench.token.advice).toBe(undefined);
   });
 
+  test('a finding outlives the broker, and the next one does not log in', async () => {
+    const bench = serve(open());
+    bench.token.quarantine('a signature did not verify');
+    const later = open({ ledger: bench.ledger });
+    later.worker.say(WorkerFrame.Found, 0, FAKE_INFO);
+    expect(later.token.state).toBe('blocked');
+    expect(later.token.advice).toContain('a signature did not verify');
+    expect(later.worker.logins).toBe(0);
+    await later.token.unblock();
+    serve(later);
+    expect(serve(open({ ledger: bench.ledger })).token.state).toBe('ready');
+  });
+
+  test('so does a rule that the worker found broken', () => {
+    const bench = serve(open());
+    bench.worker.say(WorkerFrame.Gone, 0, failure('INVARIANT_BROKEN', 'unknown'));
+    expect(bench.token.state).toBe('blocked');
+    expect(bench.ledger.findings).toEqual(new Map([['cafe0001', 'because']]));
+  });
+
+  test('a finding about a token whose login is blocked is dealt with on its own', async () => {
+    const bench = open();
+    bench.worker.say(WorkerFrame.Found, 0, FAKE_INFO);
+    bench.worker.say(WorkerFrame.LoggedIn, 0, { outcome: 'rejected' });
+    bench.token.quarantine('a late answer did not verify');
+    expect(bench.token.advice).toContain('rejected the PIN');
+    await bench.token.unblock();
+    bench.worker.say(WorkerFrame.Found, 0, FAKE_INFO);
+    expect(bench.token.state).toBe('blocked');
+    expect(bench.token.advice).toContain('a late answer did not verify');
+  });
+
+  test('a finding that cannot be recorded takes the token out all the same, and says so', () => {
+    const bench = serve(open());
+    bench.ledger.refusal = new Error('disk full');
+    bench.token.quarantine('a signature did not verify');
+    expect(bench.token.state).toBe('blocked');
+    expect(bench.token.advice).toContain('not durable');
+  });
+
   test('closing answers what runs, takes nothing new and stops the worker', async () => {
     const bench = serve(open());
     const last = sign(bench);

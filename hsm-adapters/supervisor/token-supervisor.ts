@@ -305,15 +305,34 @@ class TokenSupervisor implements TokenAdapter {
   }
 
   quarantine(finding: string): void {
-    if (isOver(this.#phase)) return;
     this.#log(`leaves service: ${finding}`);
-    this.#block('finding', `${finding}; find out why, then \`lastmile tokens unblock ${this.name}\``);
+    this.#leaveService(finding);
+  }
+
+  /** Whatever the phase: what was found counts for the next worker, and for the next broker. */
+  #leaveService(finding: string): void {
+    let durability = '';
+    try {
+      if (this.#info !== undefined) this.#ledger.recordFinding(this.#info.serial, finding);
+    } catch (error) {
+      durability = ' (not durable: a restart of the broker would forget it)';
+      this.#log(`the finding could not be recorded: ${messageOf(error)}`);
+    }
+    this.#block('finding', this.#adviceFor(finding + durability));
+  }
+
+  #adviceFor(finding: string): string {
+    return `${finding}; find out why, then \`lastmile tokens unblock ${this.name}\``;
   }
 
   async unblock(): Promise<void> {
     if (this.#phase.kind !== 'blocked') return;
     // Of a token that was never reached nothing is in the ledger.
-    if (this.#info !== undefined) this.#ledger.clear(this.#info.serial);
+    if (this.#info !== undefined) {
+      this.#ledger.clear(this.#info.serial);
+      // A finding behind a blocked login was not what the operator was shown.
+      if (this.#phase.by === 'finding') this.#ledger.clearFinding(this.#info.serial);
+    }
     await this.#worker.stop();
     // Somebody else may have unblocked or closed it meanwhile.
     if (this.#phase.kind !== 'blocked') return;
@@ -438,6 +457,11 @@ class TokenSupervisor implements TokenAdapter {
       throw new FrameError(`token worker: found token ${info.serial} instead of the configured one`);
     }
     this.#info = { ...info, sessions: Math.min(info.sessions, this.#config.sessions) };
+    const finding = this.#ledger.finding(info.serial);
+    if (finding !== undefined) {
+      this.#block('finding', this.#adviceFor(finding));
+      return;
+    }
     const refusal = this.#whyNotLogIn(info);
     if (refusal !== undefined) {
       this.#block('login', refusal);
@@ -521,8 +545,7 @@ class TokenSupervisor implements TokenAdapter {
     this.#log(`the worker gives up: ${text}`);
     const unblock = `then \`lastmile tokens unblock ${this.name}\``;
     if (failure.reason === 'TOKEN_LOGIN_BLOCKED') this.#block('login', `${text}; correct it, ${unblock}`);
-    else if (failure.reason === 'INVARIANT_BROKEN')
-      this.#block('finding', `${text}; find out why, ${unblock}`);
+    else if (failure.reason === 'INVARIANT_BROKEN') this.#leaveService(text);
     else this.#replaceWorker(text);
   }
 

@@ -46,6 +46,8 @@ export class FakeTimers implements Timers {
 export class FakeLedger implements LoginLedger {
   readonly events: string[] = [];
   readonly #known = new Map<string, 'unfinished' | 'accepted' | 'rejected'>();
+  /** By serial. */
+  readonly findings = new Map<string, string>();
   refusal: Error | undefined;
 
   recordAttempt(tokenSerial: string, pinReference: string): void {
@@ -67,6 +69,19 @@ export class FakeLedger implements LoginLedger {
   clear(tokenSerial: string): void {
     this.events.push(`clear ${tokenSerial}`);
     for (const key of this.#known.keys()) if (key.startsWith(`${tokenSerial} `)) this.#known.delete(key);
+  }
+
+  recordFinding(tokenSerial: string, finding: string): void {
+    if (this.refusal !== undefined) throw this.refusal;
+    if (!this.findings.has(tokenSerial)) this.findings.set(tokenSerial, finding);
+  }
+
+  finding(tokenSerial: string): string | undefined {
+    return this.findings.get(tokenSerial);
+  }
+
+  clearFinding(tokenSerial: string): void {
+    this.findings.delete(tokenSerial);
   }
 }
 
