@@ -61,6 +61,9 @@ const ADMIN_METHODS = [
   'Admin.ListFreezes',
   'Admin.ExplainPolicy',
   'Admin.ReloadPolicy',
+  'Admin.GetPolicy',
+  'Admin.ListPolicies',
+  'Admin.ActivatePolicy',
 ] as const;
 const AUDIT_METHODS = [
   'Audit.Query',

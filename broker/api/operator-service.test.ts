@@ -12,6 +12,7 @@ import type { Call, Caller } from '../keyuse/call.ts';
 import { Failure } from '../keyuse/failure.ts';
 import { codec } from '../proto/codec.ts';
 import { type OperatorServices, operatorHandlers, type ReadableLog } from './operator-service.ts';
+import type { PolicyVersions } from './policy-service.ts';
 
 const ALICE = 'spiffe://example.org/human/alice';
 const POLICY = `
@@ -22,6 +23,14 @@ roles:
     allow: { methods: [Admin.*, Audit.*] }
 `;
 const FULL = new AuditError('AUDIT_UNAVAILABLE', 'no space left');
+
+const policies: PolicyVersions = {
+  current: { hash: 'sha256:first' },
+  reload: async () => ({ hash: 'sha256:second' }),
+  read: async () => undefined,
+  activations: async () => [],
+  activate: async (hash) => ({ hash }),
+};
 
 let fixture: KeyUseFixture;
 let services: OperatorServices;
@@ -41,7 +50,7 @@ beforeEach(() => {
     verifierKey: () => '',
     status: async () => ({}),
     unblockToken: async () => undefined,
-    reloadPolicy: () => ({ hash: 'sha256:second' }),
+    policies: () => policies,
   };
 });
 afterEach(() => fixture.close());
@@ -191,9 +200,7 @@ describe('a change', () => {
   ])('that fails with %o is on record as such', async (error, reason, performed) => {
     services = {
       ...services,
-      reloadPolicy: () => {
-        throw error;
-      },
+      policies: () => ({ ...policies, reload: () => Promise.reject(error) }),
     };
     expect(await failureOf(admin('ReloadPolicy', {}))).toMatchObject({ reason });
     expect(fixture.log.of('method').at(-1)).toMatchObject({

@@ -56,11 +56,9 @@ export async function serve(configPath: string, stdout: { write(text: string): u
   const stopped = signalled(['SIGTERM', 'SIGINT']);
   const serving = await startServing(configPath, log);
   const onHangUp = (): void => {
-    try {
-      serving.core.policy.reload();
-    } catch (error) {
-      log('error', 'policy not reloaded', { error: String(error) });
-    }
+    serving.core.policy
+      .reload()
+      .catch((error: unknown) => log('error', 'policy not reloaded', { error: String(error) }));
   };
   process.on('SIGHUP', onHangUp);
   for (const warning of serving.core.warnings()) log('warn', warning);

@@ -45,6 +45,9 @@ const ADMIN = [
   'ListFreezes',
   'ExplainPolicy',
   'ReloadPolicy',
+  'GetPolicy',
+  'ListPolicies',
+  'ActivatePolicy',
 ] as const;
 const AUDIT = ['Query', 'GetEntry', 'GetCheckpoint', 'GetProof', 'ReadTile'] as const;
 

@@ -1,6 +1,8 @@
 import type * as grpc from '@grpc/grpc-js';
 import type { MessageTypeDefinition } from '@grpc/proto-loader';
 
+import type { ActivatePolicyRequest as _lastmile_v1_ActivatePolicyRequest, ActivatePolicyRequest__Output as _lastmile_v1_ActivatePolicyRequest__Output } from './lastmile/v1/ActivatePolicyRequest.ts';
+import type { ActivatePolicyResponse as _lastmile_v1_ActivatePolicyResponse, ActivatePolicyResponse__Output as _lastmile_v1_ActivatePolicyResponse__Output } from './lastmile/v1/ActivatePolicyResponse.ts';
 import type { AdminClient as _lastmile_v1_AdminClient, AdminDefinition as _lastmile_v1_AdminDefinition } from './lastmile/v1/Admin.ts';
 import type { CreateKeyRequest as _lastmile_v1_CreateKeyRequest, CreateKeyRequest__Output as _lastmile_v1_CreateKeyRequest__Output } from './lastmile/v1/CreateKeyRequest.ts';
 import type { CreateKeyResponse as _lastmile_v1_CreateKeyResponse, CreateKeyResponse__Output as _lastmile_v1_CreateKeyResponse__Output } from './lastmile/v1/CreateKeyResponse.ts';
@@ -11,6 +13,8 @@ import type { FreezeRequest as _lastmile_v1_FreezeRequest, FreezeRequest__Output
 import type { FreezeResponse as _lastmile_v1_FreezeResponse, FreezeResponse__Output as _lastmile_v1_FreezeResponse__Output } from './lastmile/v1/FreezeResponse.ts';
 import type { GetKeyRequest as _lastmile_v1_GetKeyRequest, GetKeyRequest__Output as _lastmile_v1_GetKeyRequest__Output } from './lastmile/v1/GetKeyRequest.ts';
 import type { GetKeyResponse as _lastmile_v1_GetKeyResponse, GetKeyResponse__Output as _lastmile_v1_GetKeyResponse__Output } from './lastmile/v1/GetKeyResponse.ts';
+import type { GetPolicyRequest as _lastmile_v1_GetPolicyRequest, GetPolicyRequest__Output as _lastmile_v1_GetPolicyRequest__Output } from './lastmile/v1/GetPolicyRequest.ts';
+import type { GetPolicyResponse as _lastmile_v1_GetPolicyResponse, GetPolicyResponse__Output as _lastmile_v1_GetPolicyResponse__Output } from './lastmile/v1/GetPolicyResponse.ts';
 import type { GetStatusRequest as _lastmile_v1_GetStatusRequest, GetStatusRequest__Output as _lastmile_v1_GetStatusRequest__Output } from './lastmile/v1/GetStatusRequest.ts';
 import type { GetStatusResponse as _lastmile_v1_GetStatusResponse, GetStatusResponse__Output as _lastmile_v1_GetStatusResponse__Output } from './lastmile/v1/GetStatusResponse.ts';
 import type { ImportKeyRequest as _lastmile_v1_ImportKeyRequest, ImportKeyRequest__Output as _lastmile_v1_ImportKeyRequest__Output } from './lastmile/v1/ImportKeyRequest.ts';
@@ -20,9 +24,12 @@ import type { ListFreezesRequest as _lastmile_v1_ListFreezesRequest, ListFreezes
 import type { ListFreezesResponse as _lastmile_v1_ListFreezesResponse, ListFreezesResponse__Output as _lastmile_v1_ListFreezesResponse__Output } from './lastmile/v1/ListFreezesResponse.ts';
 import type { ListKeyVersionsRequest as _lastmile_v1_ListKeyVersionsRequest, ListKeyVersionsRequest__Output as _lastmile_v1_ListKeyVersionsRequest__Output } from './lastmile/v1/ListKeyVersionsRequest.ts';
 import type { ListKeyVersionsResponse as _lastmile_v1_ListKeyVersionsResponse, ListKeyVersionsResponse__Output as _lastmile_v1_ListKeyVersionsResponse__Output } from './lastmile/v1/ListKeyVersionsResponse.ts';
+import type { ListPoliciesRequest as _lastmile_v1_ListPoliciesRequest, ListPoliciesRequest__Output as _lastmile_v1_ListPoliciesRequest__Output } from './lastmile/v1/ListPoliciesRequest.ts';
+import type { ListPoliciesResponse as _lastmile_v1_ListPoliciesResponse, ListPoliciesResponse__Output as _lastmile_v1_ListPoliciesResponse__Output } from './lastmile/v1/ListPoliciesResponse.ts';
 import type { ListTokensRequest as _lastmile_v1_ListTokensRequest, ListTokensRequest__Output as _lastmile_v1_ListTokensRequest__Output } from './lastmile/v1/ListTokensRequest.ts';
 import type { ListTokensResponse as _lastmile_v1_ListTokensResponse, ListTokensResponse__Output as _lastmile_v1_ListTokensResponse__Output } from './lastmile/v1/ListTokensResponse.ts';
 import type { LogPosition as _lastmile_v1_LogPosition, LogPosition__Output as _lastmile_v1_LogPosition__Output } from './lastmile/v1/LogPosition.ts';
+import type { PolicyActivation as _lastmile_v1_PolicyActivation, PolicyActivation__Output as _lastmile_v1_PolicyActivation__Output } from './lastmile/v1/PolicyActivation.ts';
 import type { ProcessStatus as _lastmile_v1_ProcessStatus, ProcessStatus__Output as _lastmile_v1_ProcessStatus__Output } from './lastmile/v1/ProcessStatus.ts';
 import type { ReloadPolicyRequest as _lastmile_v1_ReloadPolicyRequest, ReloadPolicyRequest__Output as _lastmile_v1_ReloadPolicyRequest__Output } from './lastmile/v1/ReloadPolicyRequest.ts';
 import type { ReloadPolicyResponse as _lastmile_v1_ReloadPolicyResponse, ReloadPolicyResponse__Output as _lastmile_v1_ReloadPolicyResponse__Output } from './lastmile/v1/ReloadPolicyResponse.ts';
@@ -41,6 +48,8 @@ type SubtypeConstructor<Constructor extends new (...args: any) => any, Subtype> 
 export interface ProtoGrpcType {
   lastmile: {
     v1: {
+      ActivatePolicyRequest: MessageTypeDefinition<_lastmile_v1_ActivatePolicyRequest, _lastmile_v1_ActivatePolicyRequest__Output>
+      ActivatePolicyResponse: MessageTypeDefinition<_lastmile_v1_ActivatePolicyResponse, _lastmile_v1_ActivatePolicyResponse__Output>
       Admin: SubtypeConstructor<typeof grpc.Client, _lastmile_v1_AdminClient> & { service: _lastmile_v1_AdminDefinition }
       CreateKeyRequest: MessageTypeDefinition<_lastmile_v1_CreateKeyRequest, _lastmile_v1_CreateKeyRequest__Output>
       CreateKeyResponse: MessageTypeDefinition<_lastmile_v1_CreateKeyResponse, _lastmile_v1_CreateKeyResponse__Output>
@@ -51,6 +60,8 @@ export interface ProtoGrpcType {
       FreezeResponse: MessageTypeDefinition<_lastmile_v1_FreezeResponse, _lastmile_v1_FreezeResponse__Output>
       GetKeyRequest: MessageTypeDefinition<_lastmile_v1_GetKeyRequest, _lastmile_v1_GetKeyRequest__Output>
       GetKeyResponse: MessageTypeDefinition<_lastmile_v1_GetKeyResponse, _lastmile_v1_GetKeyResponse__Output>
+      GetPolicyRequest: MessageTypeDefinition<_lastmile_v1_GetPolicyRequest, _lastmile_v1_GetPolicyRequest__Output>
+      GetPolicyResponse: MessageTypeDefinition<_lastmile_v1_GetPolicyResponse, _lastmile_v1_GetPolicyResponse__Output>
       GetStatusRequest: MessageTypeDefinition<_lastmile_v1_GetStatusRequest, _lastmile_v1_GetStatusRequest__Output>
       GetStatusResponse: MessageTypeDefinition<_lastmile_v1_GetStatusResponse, _lastmile_v1_GetStatusResponse__Output>
       ImportKeyRequest: MessageTypeDefinition<_lastmile_v1_ImportKeyRequest, _lastmile_v1_ImportKeyRequest__Output>
@@ -60,9 +71,12 @@ export interface ProtoGrpcType {
       ListFreezesResponse: MessageTypeDefinition<_lastmile_v1_ListFreezesResponse, _lastmile_v1_ListFreezesResponse__Output>
       ListKeyVersionsRequest: MessageTypeDefinition<_lastmile_v1_ListKeyVersionsRequest, _lastmile_v1_ListKeyVersionsRequest__Output>
       ListKeyVersionsResponse: MessageTypeDefinition<_lastmile_v1_ListKeyVersionsResponse, _lastmile_v1_ListKeyVersionsResponse__Output>
+      ListPoliciesRequest: MessageTypeDefinition<_lastmile_v1_ListPoliciesRequest, _lastmile_v1_ListPoliciesRequest__Output>
+      ListPoliciesResponse: MessageTypeDefinition<_lastmile_v1_ListPoliciesResponse, _lastmile_v1_ListPoliciesResponse__Output>
       ListTokensRequest: MessageTypeDefinition<_lastmile_v1_ListTokensRequest, _lastmile_v1_ListTokensRequest__Output>
       ListTokensResponse: MessageTypeDefinition<_lastmile_v1_ListTokensResponse, _lastmile_v1_ListTokensResponse__Output>
       LogPosition: MessageTypeDefinition<_lastmile_v1_LogPosition, _lastmile_v1_LogPosition__Output>
+      PolicyActivation: MessageTypeDefinition<_lastmile_v1_PolicyActivation, _lastmile_v1_PolicyActivation__Output>
       ProcessStatus: MessageTypeDefinition<_lastmile_v1_ProcessStatus, _lastmile_v1_ProcessStatus__Output>
       ReloadPolicyRequest: MessageTypeDefinition<_lastmile_v1_ReloadPolicyRequest, _lastmile_v1_ReloadPolicyRequest__Output>
       ReloadPolicyResponse: MessageTypeDefinition<_lastmile_v1_ReloadPolicyResponse, _lastmile_v1_ReloadPolicyResponse__Output>

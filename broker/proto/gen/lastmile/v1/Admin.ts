@@ -2,6 +2,8 @@
 
 import type * as grpc from '@grpc/grpc-js'
 import type { MethodDefinition } from '@grpc/proto-loader'
+import type { ActivatePolicyRequest as _lastmile_v1_ActivatePolicyRequest, ActivatePolicyRequest__Output as _lastmile_v1_ActivatePolicyRequest__Output } from '../../lastmile/v1/ActivatePolicyRequest.ts';
+import type { ActivatePolicyResponse as _lastmile_v1_ActivatePolicyResponse, ActivatePolicyResponse__Output as _lastmile_v1_ActivatePolicyResponse__Output } from '../../lastmile/v1/ActivatePolicyResponse.ts';
 import type { CreateKeyRequest as _lastmile_v1_CreateKeyRequest, CreateKeyRequest__Output as _lastmile_v1_CreateKeyRequest__Output } from '../../lastmile/v1/CreateKeyRequest.ts';
 import type { CreateKeyResponse as _lastmile_v1_CreateKeyResponse, CreateKeyResponse__Output as _lastmile_v1_CreateKeyResponse__Output } from '../../lastmile/v1/CreateKeyResponse.ts';
 import type { ExplainPolicyRequest as _lastmile_v1_ExplainPolicyRequest, ExplainPolicyRequest__Output as _lastmile_v1_ExplainPolicyRequest__Output } from '../../lastmile/v1/ExplainPolicyRequest.ts';
@@ -10,6 +12,8 @@ import type { FreezeRequest as _lastmile_v1_FreezeRequest, FreezeRequest__Output
 import type { FreezeResponse as _lastmile_v1_FreezeResponse, FreezeResponse__Output as _lastmile_v1_FreezeResponse__Output } from '../../lastmile/v1/FreezeResponse.ts';
 import type { GetKeyRequest as _lastmile_v1_GetKeyRequest, GetKeyRequest__Output as _lastmile_v1_GetKeyRequest__Output } from '../../lastmile/v1/GetKeyRequest.ts';
 import type { GetKeyResponse as _lastmile_v1_GetKeyResponse, GetKeyResponse__Output as _lastmile_v1_GetKeyResponse__Output } from '../../lastmile/v1/GetKeyResponse.ts';
+import type { GetPolicyRequest as _lastmile_v1_GetPolicyRequest, GetPolicyRequest__Output as _lastmile_v1_GetPolicyRequest__Output } from '../../lastmile/v1/GetPolicyRequest.ts';
+import type { GetPolicyResponse as _lastmile_v1_GetPolicyResponse, GetPolicyResponse__Output as _lastmile_v1_GetPolicyResponse__Output } from '../../lastmile/v1/GetPolicyResponse.ts';
 import type { GetStatusRequest as _lastmile_v1_GetStatusRequest, GetStatusRequest__Output as _lastmile_v1_GetStatusRequest__Output } from '../../lastmile/v1/GetStatusRequest.ts';
 import type { GetStatusResponse as _lastmile_v1_GetStatusResponse, GetStatusResponse__Output as _lastmile_v1_GetStatusResponse__Output } from '../../lastmile/v1/GetStatusResponse.ts';
 import type { ImportKeyRequest as _lastmile_v1_ImportKeyRequest, ImportKeyRequest__Output as _lastmile_v1_ImportKeyRequest__Output } from '../../lastmile/v1/ImportKeyRequest.ts';
@@ -18,6 +22,8 @@ import type { ListFreezesRequest as _lastmile_v1_ListFreezesRequest, ListFreezes
 import type { ListFreezesResponse as _lastmile_v1_ListFreezesResponse, ListFreezesResponse__Output as _lastmile_v1_ListFreezesResponse__Output } from '../../lastmile/v1/ListFreezesResponse.ts';
 import type { ListKeyVersionsRequest as _lastmile_v1_ListKeyVersionsRequest, ListKeyVersionsRequest__Output as _lastmile_v1_ListKeyVersionsRequest__Output } from '../../lastmile/v1/ListKeyVersionsRequest.ts';
 import type { ListKeyVersionsResponse as _lastmile_v1_ListKeyVersionsResponse, ListKeyVersionsResponse__Output as _lastmile_v1_ListKeyVersionsResponse__Output } from '../../lastmile/v1/ListKeyVersionsResponse.ts';
+import type { ListPoliciesRequest as _lastmile_v1_ListPoliciesRequest, ListPoliciesRequest__Output as _lastmile_v1_ListPoliciesRequest__Output } from '../../lastmile/v1/ListPoliciesRequest.ts';
+import type { ListPoliciesResponse as _lastmile_v1_ListPoliciesResponse, ListPoliciesResponse__Output as _lastmile_v1_ListPoliciesResponse__Output } from '../../lastmile/v1/ListPoliciesResponse.ts';
 import type { ListTokensRequest as _lastmile_v1_ListTokensRequest, ListTokensRequest__Output as _lastmile_v1_ListTokensRequest__Output } from '../../lastmile/v1/ListTokensRequest.ts';
 import type { ListTokensResponse as _lastmile_v1_ListTokensResponse, ListTokensResponse__Output as _lastmile_v1_ListTokensResponse__Output } from '../../lastmile/v1/ListTokensResponse.ts';
 import type { ReloadPolicyRequest as _lastmile_v1_ReloadPolicyRequest, ReloadPolicyRequest__Output as _lastmile_v1_ReloadPolicyRequest__Output } from '../../lastmile/v1/ReloadPolicyRequest.ts';
@@ -28,6 +34,15 @@ import type { UnfreezeRequest as _lastmile_v1_UnfreezeRequest, UnfreezeRequest__
 import type { UnfreezeResponse as _lastmile_v1_UnfreezeResponse, UnfreezeResponse__Output as _lastmile_v1_UnfreezeResponse__Output } from '../../lastmile/v1/UnfreezeResponse.ts';
 
 export interface AdminClient extends grpc.Client {
+  ActivatePolicy(argument: _lastmile_v1_ActivatePolicyRequest, metadata: grpc.Metadata, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_ActivatePolicyResponse__Output>): grpc.ClientUnaryCall;
+  ActivatePolicy(argument: _lastmile_v1_ActivatePolicyRequest, metadata: grpc.Metadata, callback: grpc.requestCallback<_lastmile_v1_ActivatePolicyResponse__Output>): grpc.ClientUnaryCall;
+  ActivatePolicy(argument: _lastmile_v1_ActivatePolicyRequest, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_ActivatePolicyResponse__Output>): grpc.ClientUnaryCall;
+  ActivatePolicy(argument: _lastmile_v1_ActivatePolicyRequest, callback: grpc.requestCallback<_lastmile_v1_ActivatePolicyResponse__Output>): grpc.ClientUnaryCall;
+  activatePolicy(argument: _lastmile_v1_ActivatePolicyRequest, metadata: grpc.Metadata, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_ActivatePolicyResponse__Output>): grpc.ClientUnaryCall;
+  activatePolicy(argument: _lastmile_v1_ActivatePolicyRequest, metadata: grpc.Metadata, callback: grpc.requestCallback<_lastmile_v1_ActivatePolicyResponse__Output>): grpc.ClientUnaryCall;
+  activatePolicy(argument: _lastmile_v1_ActivatePolicyRequest, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_ActivatePolicyResponse__Output>): grpc.ClientUnaryCall;
+  activatePolicy(argument: _lastmile_v1_ActivatePolicyRequest, callback: grpc.requestCallback<_lastmile_v1_ActivatePolicyResponse__Output>): grpc.ClientUnaryCall;
+  
   CreateKey(argument: _lastmile_v1_CreateKeyRequest, metadata: grpc.Metadata, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_CreateKeyResponse__Output>): grpc.ClientUnaryCall;
   CreateKey(argument: _lastmile_v1_CreateKeyRequest, metadata: grpc.Metadata, callback: grpc.requestCallback<_lastmile_v1_CreateKeyResponse__Output>): grpc.ClientUnaryCall;
   CreateKey(argument: _lastmile_v1_CreateKeyRequest, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_CreateKeyResponse__Output>): grpc.ClientUnaryCall;
@@ -64,6 +79,15 @@ export interface AdminClient extends grpc.Client {
   getKey(argument: _lastmile_v1_GetKeyRequest, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_GetKeyResponse__Output>): grpc.ClientUnaryCall;
   getKey(argument: _lastmile_v1_GetKeyRequest, callback: grpc.requestCallback<_lastmile_v1_GetKeyResponse__Output>): grpc.ClientUnaryCall;
   
+  GetPolicy(argument: _lastmile_v1_GetPolicyRequest, metadata: grpc.Metadata, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_GetPolicyResponse__Output>): grpc.ClientUnaryCall;
+  GetPolicy(argument: _lastmile_v1_GetPolicyRequest, metadata: grpc.Metadata, callback: grpc.requestCallback<_lastmile_v1_GetPolicyResponse__Output>): grpc.ClientUnaryCall;
+  GetPolicy(argument: _lastmile_v1_GetPolicyRequest, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_GetPolicyResponse__Output>): grpc.ClientUnaryCall;
+  GetPolicy(argument: _lastmile_v1_GetPolicyRequest, callback: grpc.requestCallback<_lastmile_v1_GetPolicyResponse__Output>): grpc.ClientUnaryCall;
+  getPolicy(argument: _lastmile_v1_GetPolicyRequest, metadata: grpc.Metadata, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_GetPolicyResponse__Output>): grpc.ClientUnaryCall;
+  getPolicy(argument: _lastmile_v1_GetPolicyRequest, metadata: grpc.Metadata, callback: grpc.requestCallback<_lastmile_v1_GetPolicyResponse__Output>): grpc.ClientUnaryCall;
+  getPolicy(argument: _lastmile_v1_GetPolicyRequest, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_GetPolicyResponse__Output>): grpc.ClientUnaryCall;
+  getPolicy(argument: _lastmile_v1_GetPolicyRequest, callback: grpc.requestCallback<_lastmile_v1_GetPolicyResponse__Output>): grpc.ClientUnaryCall;
+  
   GetStatus(argument: _lastmile_v1_GetStatusRequest, metadata: grpc.Metadata, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_GetStatusResponse__Output>): grpc.ClientUnaryCall;
   GetStatus(argument: _lastmile_v1_GetStatusRequest, metadata: grpc.Metadata, callback: grpc.requestCallback<_lastmile_v1_GetStatusResponse__Output>): grpc.ClientUnaryCall;
   GetStatus(argument: _lastmile_v1_GetStatusRequest, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_GetStatusResponse__Output>): grpc.ClientUnaryCall;
@@ -99,6 +123,15 @@ export interface AdminClient extends grpc.Client {
   listKeyVersions(argument: _lastmile_v1_ListKeyVersionsRequest, metadata: grpc.Metadata, callback: grpc.requestCallback<_lastmile_v1_ListKeyVersionsResponse__Output>): grpc.ClientUnaryCall;
   listKeyVersions(argument: _lastmile_v1_ListKeyVersionsRequest, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_ListKeyVersionsResponse__Output>): grpc.ClientUnaryCall;
   listKeyVersions(argument: _lastmile_v1_ListKeyVersionsRequest, callback: grpc.requestCallback<_lastmile_v1_ListKeyVersionsResponse__Output>): grpc.ClientUnaryCall;
+  
+  ListPolicies(argument: _lastmile_v1_ListPoliciesRequest, metadata: grpc.Metadata, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_ListPoliciesResponse__Output>): grpc.ClientUnaryCall;
+  ListPolicies(argument: _lastmile_v1_ListPoliciesRequest, metadata: grpc.Metadata, callback: grpc.requestCallback<_lastmile_v1_ListPoliciesResponse__Output>): grpc.ClientUnaryCall;
+  ListPolicies(argument: _lastmile_v1_ListPoliciesRequest, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_ListPoliciesResponse__Output>): grpc.ClientUnaryCall;
+  ListPolicies(argument: _lastmile_v1_ListPoliciesRequest, callback: grpc.requestCallback<_lastmile_v1_ListPoliciesResponse__Output>): grpc.ClientUnaryCall;
+  listPolicies(argument: _lastmile_v1_ListPoliciesRequest, metadata: grpc.Metadata, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_ListPoliciesResponse__Output>): grpc.ClientUnaryCall;
+  listPolicies(argument: _lastmile_v1_ListPoliciesRequest, metadata: grpc.Metadata, callback: grpc.requestCallback<_lastmile_v1_ListPoliciesResponse__Output>): grpc.ClientUnaryCall;
+  listPolicies(argument: _lastmile_v1_ListPoliciesRequest, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_ListPoliciesResponse__Output>): grpc.ClientUnaryCall;
+  listPolicies(argument: _lastmile_v1_ListPoliciesRequest, callback: grpc.requestCallback<_lastmile_v1_ListPoliciesResponse__Output>): grpc.ClientUnaryCall;
   
   ListTokens(argument: _lastmile_v1_ListTokensRequest, metadata: grpc.Metadata, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_ListTokensResponse__Output>): grpc.ClientUnaryCall;
   ListTokens(argument: _lastmile_v1_ListTokensRequest, metadata: grpc.Metadata, callback: grpc.requestCallback<_lastmile_v1_ListTokensResponse__Output>): grpc.ClientUnaryCall;
@@ -139,6 +172,8 @@ export interface AdminClient extends grpc.Client {
 }
 
 export interface AdminHandlers extends grpc.UntypedServiceImplementation {
+  ActivatePolicy: grpc.handleUnaryCall<_lastmile_v1_ActivatePolicyRequest__Output, _lastmile_v1_ActivatePolicyResponse>;
+  
   CreateKey: grpc.handleUnaryCall<_lastmile_v1_CreateKeyRequest__Output, _lastmile_v1_CreateKeyResponse>;
   
   ExplainPolicy: grpc.handleUnaryCall<_lastmile_v1_ExplainPolicyRequest__Output, _lastmile_v1_ExplainPolicyResponse>;
@@ -147,6 +182,8 @@ export interface AdminHandlers extends grpc.UntypedServiceImplementation {
   
   GetKey: grpc.handleUnaryCall<_lastmile_v1_GetKeyRequest__Output, _lastmile_v1_GetKeyResponse>;
   
+  GetPolicy: grpc.handleUnaryCall<_lastmile_v1_GetPolicyRequest__Output, _lastmile_v1_GetPolicyResponse>;
+  
   GetStatus: grpc.handleUnaryCall<_lastmile_v1_GetStatusRequest__Output, _lastmile_v1_GetStatusResponse>;
   
   ImportKey: grpc.handleUnaryCall<_lastmile_v1_ImportKeyRequest__Output, _lastmile_v1_ImportKeyResponse>;
@@ -154,6 +191,8 @@ export interface AdminHandlers extends grpc.UntypedServiceImplementation {
   ListFreezes: grpc.handleUnaryCall<_lastmile_v1_ListFreezesRequest__Output, _lastmile_v1_ListFreezesResponse>;
   
   ListKeyVersions: grpc.handleUnaryCall<_lastmile_v1_ListKeyVersionsRequest__Output, _lastmile_v1_ListKeyVersionsResponse>;
+  
+  ListPolicies: grpc.handleUnaryCall<_lastmile_v1_ListPoliciesRequest__Output, _lastmile_v1_ListPoliciesResponse>;
   
   ListTokens: grpc.handleUnaryCall<_lastmile_v1_ListTokensRequest__Output, _lastmile_v1_ListTokensResponse>;
   
@@ -166,14 +205,17 @@ export interface AdminHandlers extends grpc.UntypedServiceImplementation {
 }
 
 export interface AdminDefinition extends grpc.ServiceDefinition {
+  ActivatePolicy: MethodDefinition<_lastmile_v1_ActivatePolicyRequest, _lastmile_v1_ActivatePolicyResponse, _lastmile_v1_ActivatePolicyRequest__Output, _lastmile_v1_ActivatePolicyResponse__Output>
   CreateKey: MethodDefinition<_lastmile_v1_CreateKeyRequest, _lastmile_v1_CreateKeyResponse, _lastmile_v1_CreateKeyRequest__Output, _lastmile_v1_CreateKeyResponse__Output>
   ExplainPolicy: MethodDefinition<_lastmile_v1_ExplainPolicyRequest, _lastmile_v1_ExplainPolicyResponse, _lastmile_v1_ExplainPolicyRequest__Output, _lastmile_v1_ExplainPolicyResponse__Output>
   Freeze: MethodDefinition<_lastmile_v1_FreezeRequest, _lastmile_v1_FreezeResponse, _lastmile_v1_FreezeRequest__Output, _lastmile_v1_FreezeResponse__Output>
   GetKey: MethodDefinition<_lastmile_v1_GetKeyRequest, _lastmile_v1_GetKeyResponse, _lastmile_v1_GetKeyRequest__Output, _lastmile_v1_GetKeyResponse__Output>
+  GetPolicy: MethodDefinition<_lastmile_v1_GetPolicyRequest, _lastmile_v1_GetPolicyResponse, _lastmile_v1_GetPolicyRequest__Output, _lastmile_v1_GetPolicyResponse__Output>
   GetStatus: MethodDefinition<_lastmile_v1_GetStatusRequest, _lastmile_v1_GetStatusResponse, _lastmile_v1_GetStatusRequest__Output, _lastmile_v1_GetStatusResponse__Output>
   ImportKey: MethodDefinition<_lastmile_v1_ImportKeyRequest, _lastmile_v1_ImportKeyResponse, _lastmile_v1_ImportKeyRequest__Output, _lastmile_v1_ImportKeyResponse__Output>
   ListFreezes: MethodDefinition<_lastmile_v1_ListFreezesRequest, _lastmile_v1_ListFreezesResponse, _lastmile_v1_ListFreezesRequest__Output, _lastmile_v1_ListFreezesResponse__Output>
   ListKeyVersions: MethodDefinition<_lastmile_v1_ListKeyVersionsRequest, _lastmile_v1_ListKeyVersionsResponse, _lastmile_v1_ListKeyVersionsRequest__Output, _lastmile_v1_ListKeyVersionsResponse__Output>
+  ListPolicies: MethodDefinition<_lastmile_v1_ListPoliciesRequest, _lastmile_v1_ListPoliciesResponse, _lastmile_v1_ListPoliciesRequest__Output, _lastmile_v1_ListPoliciesResponse__Output>
   ListTokens: MethodDefinition<_lastmile_v1_ListTokensRequest, _lastmile_v1_ListTokensResponse, _lastmile_v1_ListTokensRequest__Output, _lastmile_v1_ListTokensResponse__Output>
   ReloadPolicy: MethodDefinition<_lastmile_v1_ReloadPolicyRequest, _lastmile_v1_ReloadPolicyResponse, _lastmile_v1_ReloadPolicyRequest__Output, _lastmile_v1_ReloadPolicyResponse__Output>
   UnblockToken: MethodDefinition<_lastmile_v1_UnblockTokenRequest, _lastmile_v1_UnblockTokenResponse, _lastmile_v1_UnblockTokenRequest__Output, _lastmile_v1_UnblockTokenResponse__Output>

@@ -1,0 +1,87 @@
+import type { EntryValue } from '../audit/entry.ts';
+import type { Caller } from '../keyuse/call.ts';
+import { Failure } from '../keyuse/failure.ts';
+import type { ActivatePolicyRequest__Output } from '../proto/gen/lastmile/v1/ActivatePolicyRequest.ts';
+import type { GetPolicyRequest__Output } from '../proto/gen/lastmile/v1/GetPolicyRequest.ts';
+import type { ListPoliciesRequest__Output } from '../proto/gen/lastmile/v1/ListPoliciesRequest.ts';
+
+/** The policy in force and those before it. */
+export interface PolicyVersions {
+  readonly current: { readonly hash: string };
+  /** Reads the policy file now. @throws Failure with what is wrong in it */
+  reload(): Promise<{ readonly hash: string }>;
+  /** Of the one in force for an empty hash; undefined: not kept. */
+  read(hash: string): Promise<Uint8Array | undefined>;
+  /** Newest first. */
+  activations(limit: number): Promise<readonly object[]>;
+  /** @throws Failure when it is not kept or cannot be in force any more */
+  activate(hash: string, by: string): Promise<{ readonly hash: string }>;
+}
+
+/** How Admin methods are served: operator-service.ts has it. */
+export interface AdminMethods<Permission extends { readonly caller: Caller }> {
+  serve<In>(
+    service: 'Admin',
+    name: 'ReloadPolicy' | 'GetPolicy' | 'ListPolicies' | 'ActivatePolicy',
+    run: (request: In, permission: Permission) => Promise<object> | object,
+  ): void;
+  change<T>(
+    permission: Permission,
+    detail: { readonly [name: string]: EntryValue | undefined },
+    run: () => T | Promise<T>,
+  ): Promise<{ readonly value: T; readonly leafIndex: number }>;
+  position(leafIndex: number): object;
+}
+
+const HASH = /^sha256:[0-9a-f]{64}$/;
+const MAX_REASON_BYTES = 256;
+const DEFAULT_LIMIT = 50;
+const MAX_LIMIT = 1000;
+
+export function servePolicies<Permission extends { readonly caller: Caller }>(
+  { serve, change, position }: AdminMethods<Permission>,
+  policies: () => PolicyVersions,
+): void {
+  serve('Admin', 'ReloadPolicy', async (_request, permission) => {
+    const { value, leafIndex } = await change(permission, {}, () => policies().reload());
+    return { policyHash: value.hash, log: position(leafIndex) };
+  });
+
+  serve<GetPolicyRequest__Output>('Admin', 'GetPolicy', async ({ policyHash }) => {
+    if (policyHash !== '') requireHash(policyHash);
+    const inForce = policies().current.hash;
+    const wanted = policyHash === '' ? inForce : policyHash;
+    const content = await policies().read(wanted);
+    if (content === undefined)
+      throw new Failure('REQUEST_INVALID', 'no policy of this hash was ever in force here');
+    return { policyHash: wanted, content, inForce: wanted === inForce };
+  });
+
+  serve<ListPoliciesRequest__Output>('Admin', 'ListPolicies', async ({ limit }) => ({
+    policyHash: policies().current.hash,
+    activations: await policies().activations(limit === 0 ? DEFAULT_LIMIT : Math.min(limit, MAX_LIMIT)),
+  }));
+
+  serve<ActivatePolicyRequest__Output>(
+    'Admin',
+    'ActivatePolicy',
+    async ({ policyHash, reason }, permission) => {
+      requireHash(policyHash);
+      if (reason.trim() === '' || Buffer.byteLength(reason) > MAX_REASON_BYTES) {
+        throw new Failure(
+          'REQUEST_INVALID',
+          'a reason of at most 256 bytes is required: it goes into the log',
+        );
+      }
+      const { value, leafIndex } = await change(permission, { policy: policyHash, why: reason }, () =>
+        policies().activate(policyHash, permission.caller.identity.spiffeId.id),
+      );
+      return { policyHash: value.hash, log: position(leafIndex) };
+    },
+  );
+}
+
+function requireHash(hash: string): void {
+  if (!HASH.test(hash))
+    throw new Failure('REQUEST_INVALID', 'a policy is named by its hash: `sha256:` and 64 hex digits');
+}

@@ -1,0 +1,10 @@
+// Original file: broker/proto/lastmile/v1/admin.proto
+
+
+export interface ListPoliciesRequest {
+  'limit'?: (number);
+}
+
+export interface ListPoliciesRequest__Output {
+  'limit': (number);
+}
