@@ -24,8 +24,9 @@ interface Look extends KnownNames {
 
 // Comparing every rule with every other is for warnings only: beyond this it is left out.
 const MAX_COVER_CHECKS = 200_000;
-// A window without dates repeats after 28 years at most; four say enough, exceptions included.
+// Four years say enough of weekdays and exceptions; only days of every year come round to all weekdays in 28.
 const DAYS_LOOKED_AHEAD = 1500;
+const DAYS_OF_28_YEARS = 10_228;
 /** A policy that is checked without a clock is looked at from here on. */
 const SOME_DAY: number = Date.UTC(2026, 0, 1);
 
@@ -116,7 +117,8 @@ function warnOfTimes(rule: LoadedRule, { now, report }: Look): void {
   const until =
     schedule.notAfter === undefined ? Number.POSITIVE_INFINITY : dayOfInstant(schedule.notAfter) + 1;
   for (const [i, window] of schedule.windows.entries()) {
-    if (!opensWithin(window, from, until, DAYS_LOOKED_AHEAD)) {
+    const ahead = window.dates === undefined ? DAYS_LOOKED_AHEAD : DAYS_OF_28_YEARS;
+    if (!opensWithin(window, from, until, ahead)) {
       report.warn([...path, 'windows', i], `the window ${quoteSource(window.text)} never opens`);
     }
   }
