@@ -127,7 +127,8 @@ function isAllowedDns(profile: CertificateProfile, patterns: readonly string[], 
   if (name.startsWith('*.') && profile.wildcards !== true) return false;
   const labels = name.split('.');
   return patterns.some((text) => {
-    const segments = text.split('.');
+    // In rules `**` may stand for nothing; here a domain does not stand for what is above it.
+    const segments = text.split('.').flatMap((segment) => (segment === '**' ? ['*', '**'] : [segment]));
     return segments.length <= 30 && matchesPattern({ text, segments, exact: !text.includes('*') }, labels);
   });
 }

@@ -21,7 +21,7 @@ export interface CertificateProfile {
   readonly subject: { readonly [attribute in SubjectAttribute]?: string };
   /** What the request may name; a kind that is absent is refused. */
   readonly names: {
-    /** `*` is one label, `**` any number (none included), each in the place of whole labels: `*.svc.example.org`. */
+    /** `*` is one label, `**` one or more, each in the place of whole labels: `*.svc.example.org`. */
     readonly dns?: readonly string[];
     /**
      * `spiffe://…` as in rules: `*` is one segment of the path, `**` any number. Other schemes: the exact URI, or a
