@@ -186,7 +186,7 @@ export class DecryptJob extends Job {
       } else {
         replies.done(this.id, plaintext);
         plaintext.fill(0);
-        if (isGcm) remember(this.#object, this.#message);
+        remember(this.#object, this.#message);
         this.end(session);
       }
     });
@@ -209,14 +209,24 @@ export class DecryptJob extends Job {
   }
 
   /**
-   * Some modules answer a bad tag and a dying token with one and the same code. The key's own known-good
-   * ciphertext tells them apart: were every such answer held against the token, any client could take it down.
+   * Some modules answer a bad ciphertext and a dying token with one and the same code. The key's own known-good
+   * ciphertext tells them apart: were every such answer held against the token, any client could take it down. Others
+   * call a bad ciphertext bad data: that must not read differently to whoever tries ciphertexts.
    */
   #rejected(session: Session, error: Error): void {
     const { knownGood } = this.#object;
-    const ambiguous =
-      error instanceof CkrError && this.operations.profile.ambiguousRejections.includes(ckrName(error.ckr));
-    if (!ambiguous || knownGood === undefined || this.#algorithm !== 'A256GCM') {
+    if (!(error instanceof CkrError)) {
+      this.failed(session, error);
+      return;
+    }
+    const name = ckrName(error.ckr);
+    if (BAD_DATA.includes(name)) {
+      this.operations.pool.discard(session);
+      this.#reject(name);
+      return;
+    }
+    const isAmbiguous = this.operations.profile.ambiguousRejections[this.#algorithm].includes(name);
+    if (!isAmbiguous || knownGood === undefined) {
       this.failed(session, error);
       return;
     }
@@ -234,13 +244,7 @@ export class DecryptJob extends Job {
           this.failed(fresh, error);
           return;
         }
-        const message = 'the ciphertext does not open';
-        this.operations.replies.failed(this.id, {
-          reason: 'CIPHERTEXT_REJECTED',
-          performed: 'unknown',
-          message,
-          ckr: ckrName(error.ckr),
-        });
+        this.#reject(name);
         this.end(fresh);
       });
     } catch (cause) {
@@ -248,7 +252,19 @@ export class DecryptJob extends Job {
       this.operations.fail(this.id, cause, 'run');
     }
   }
+
+  #reject(ckr: string): void {
+    this.operations.replies.failed(this.id, {
+      reason: 'CIPHERTEXT_REJECTED',
+      performed: 'unknown',
+      message: 'the ciphertext does not open',
+      ckr,
+    });
+  }
 }
+
+/** About the input, and a decryption's only input is the ciphertext. */
+const BAD_DATA: readonly string[] = ['CKR_DATA_INVALID', 'CKR_DATA_LEN_RANGE'];
 
 export class RandomJob extends Job {
   readonly #bytes: number;

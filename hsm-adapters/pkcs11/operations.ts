@@ -193,7 +193,10 @@ export class Operations {
         ? message.iv.length === GCM_IV_BYTES &&
           message.sealed.length >= GCM_TAG_BYTES &&
           message.associatedData.length > 0
-        : message.iv.length === 0 && message.associatedData.length === 0 && message.sealed.length > 0;
+        : message.iv.length === 0 &&
+          message.associatedData.length === 0 &&
+          object.spec.type === 'rsa' &&
+          message.sealed.length === object.spec.modulusBits / 8;
     if (!plausible) {
       this.#refuse(id, 'CIPHERTEXT_REJECTED', 'no ciphertext of this algorithm');
       return;

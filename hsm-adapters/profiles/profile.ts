@@ -12,10 +12,10 @@ export interface Profile {
   /** Codes that mean something else here than in the table of `pkcs11/ckr.ts`, by CKR_ name. */
   readonly refinements: Readonly<Record<string, AdapterReason>>;
   /**
-   * Codes with which the module answers a GCM tag that does not match, as it answers much else. They become
+   * Codes with which the module answers a ciphertext that does not open, as it answers much else. They become
    * CIPHERTEXT_REJECTED once a known-good ciphertext still opens on that key.
    */
-  readonly ambiguousRejections: readonly string[];
+  readonly ambiguousRejections: Readonly<Record<'A256GCM' | 'RSA-OAEP-256', readonly string[]>>;
   /** CKF_USER_PIN_COUNT_LOW is set after a wrong PIN: without it, an attempt that ended in a crash was not counted. */
   readonly pinFlagsReliable: boolean;
   readonly keyWrap: {

@@ -10,7 +10,7 @@ export const softhsm2: Profile = {
     // Unwrapping with the wrong key, or of a blob that was tampered with.
     CKR_WRAPPED_KEY_INVALID: 'REQUEST_INVALID',
   },
-  ambiguousRejections: ['CKR_GENERAL_ERROR'],
+  ambiguousRejections: { A256GCM: ['CKR_GENERAL_ERROR'], 'RSA-OAEP-256': ['CKR_GENERAL_ERROR'] },
   pinFlagsReliable: true,
   keyWrap: {
     // Called AES_KEY_WRAP_PAD there, but it is RFC 5649; 0x210b is CKR_MECHANISM_INVALID.
