@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import type { Limit } from '../../../policy/decision.ts';
 import { BudgetRows } from '../../state/budget-rows.ts';
 import { StateStore } from '../../state/state-store.ts';
+import { BrokerClock } from '../clock.ts';
 import { Failure } from '../failure.ts';
 import type { Charge, Consumption } from './limits.ts';
 import { type Budgets, MemoryLimits, type MemoryLimitsOptions } from './memory-limits.ts';
@@ -169,6 +170,34 @@ describe('limits', () => {
     expect(() => limits.consume([charge(limit(1, 1000), 'a', 0.5)], START)).toThrow(TypeError);
     expect(() => limits.consume([charge(limit(Number.NaN, 1000), 'b')], START)).toThrow(TypeError);
   });
+
+  it.each(['smooth', 'fixed'] as const)(
+    'are neither reset nor prolonged by a wall clock that is set (%s)',
+    async (window) => {
+      let wall = START;
+      let passed = 0;
+      const clock = new BrokerClock({
+        wallMs: () => wall + passed,
+        monotonicMs: () => passed,
+        synchronisation: () => 'unknown',
+        onEvent: () => undefined,
+      });
+      const limits = make({ startedMs: clock.steadyNow() });
+      const hourly = [charge(limit(1, 3_600_000, { window }))];
+      const ask = async (): Promise<boolean> => (await limits.consume(hourly, clock.steadyNow())).ok;
+      expect(await ask()).toBe(true);
+      for (const byMs of [30 * DAY, -400 * DAY, 1000 * DAY]) {
+        wall += byMs;
+        expect(await ask()).toBe(false);
+        clock.accept();
+        expect(await ask()).toBe(false);
+      }
+      passed = 3_599_999;
+      expect(await ask()).toBe(false);
+      passed = 3_600_000;
+      expect(await ask()).toBe(true);
+    },
+  );
 
   it('forget counters that are full again', async () => {
     const limits = make();
