@@ -11,7 +11,7 @@ const CURVES: { readonly [openssl: string]: readonly [name: string, bits: number
 /** A public key that may be certified. */
 export interface SubjectKey {
   readonly key: KeyObject;
-  /** SubjectPublicKeyInfo as OpenSSL writes it: one encoding for one key. */
+  /** SubjectPublicKeyInfo: one encoding for one key. */
   readonly spki: Uint8Array;
   readonly type: 'RSA' | 'P-256' | 'P-384' | 'P-521' | 'Ed25519';
   readonly bits: number;
@@ -29,7 +29,9 @@ export function subjectKey(spki: Uint8Array): SubjectKey {
   let exported: Buffer;
   try {
     key = createPublicKey({ key: Buffer.from(spki), format: 'der', type: 'spki' });
-    exported = key.export({ format: 'der', type: 'spki' });
+    // By way of its numbers: OpenSSL would give explicit curve parameters back as they came (RFC 5480, section 2.1.1).
+    const numbers = createPublicKey({ key: key.export({ format: 'jwk' }), format: 'jwk' });
+    exported = numbers.export({ format: 'der', type: 'spki' });
   } catch (cause) {
     throw invalid('public key is not a SubjectPublicKeyInfo that can be read', cause);
   }
