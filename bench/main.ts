@@ -10,6 +10,7 @@ import {
 } from './bench-instance.ts';
 import { type BenchToken, makeBenchTokens, removeBenchTokens } from './bench-tokens.ts';
 import type { Sample } from './closed-loop.ts';
+import { decisionRows } from './decisions.ts';
 import { type ByRole, FullPath } from './full-path.ts';
 import { GrpcEcho } from './grpc-echo.ts';
 import { RawPkcs11 } from './raw-pkcs11.ts';
@@ -23,7 +24,7 @@ import { WorkerPath } from './worker-path.ts';
 const USAGE = `usage: npm run bench -- [--json FILE] [--only NAME]... [--seconds N] [--rounds N] [--long] [--program FILE]
 
   --json FILE   save the numbers as an array of {measure, value, unit}
-  --only NAME   only scenarios whose name contains NAME, and the parts \`refusals\` and \`memory\`; may be repeated
+  --only NAME   only scenarios whose name contains NAME, and the parts \`refusals\`, \`memory\` and \`decisions\`; may be repeated
   --seconds N   of each sample, default 1
   --rounds N    samples of each scenario, default 3
   --long        go on to a million operations before memory is looked at
@@ -88,7 +89,7 @@ async function main(): Promise<void> {
   const seconds = positive(flags.seconds, 'seconds');
   const rounds = Math.ceil(positive(flags.rounds, 'rounds'));
   const scenarios = SCENARIOS.filter(({ name }) => isWanted(name));
-  const others = ['refusals', 'memory'].filter(isWanted);
+  const others = ['refusals', 'memory', 'decisions'].filter(isWanted);
   if (scenarios.length + others.length === 0)
     throw new Error(`nothing is called ${flags.only?.join(' or ')}`);
   // Token, instance and log all go where TMPDIR says.
@@ -106,6 +107,10 @@ async function main(): Promise<void> {
     if (others.includes('refusals')) more.push(...(await refusalRows(parts.full)));
     if (others.includes('memory')) more.push(...(await memoryRows(parts.full)));
     more.push({ measure: 'results_checked', value: parts.full.checkedResults, unit: '1' });
+  }
+  if (others.includes('decisions')) {
+    progress('decisions');
+    more.push(...decisionRows());
   }
   rows.push(...more);
   progress('');
@@ -161,7 +166,7 @@ async function openParts(
     workerPath: needs('worker-path') ? closing(await WorkerPath.open(tokens)) : undefined,
     echo: needs('echo') ? closing(await GrpcEcho.open()) : undefined,
     full:
-      needs('full') || others.length > 0
+      needs('full') || others.includes('refusals') || others.includes('memory')
         ? closing(await FullPath.open(flags.program === undefined ? undefined : resolve(flags.program)))
         : undefined,
   };

@@ -21,7 +21,13 @@ function everything(rounds: number): Map<string, Sample[]> {
 }
 
 /** Measured apart from the scenarios. */
-const APART = ['rss_total_mib_after_1m_ops', 'refusal_median_ratio'];
+const APART = [
+  'rss_total_mib_after_1m_ops',
+  'refusal_median_ratio',
+  'decision_us_p50_1k_rules',
+  'decision_10k_vs_10_rules',
+  'load_10k_rules_s',
+];
 
 describe('targets', () => {
   test('each names a number that a run has', () => {

@@ -60,8 +60,8 @@ export interface LoadedPolicy {
   readonly maxClockDoubtMs: number;
 }
 
-/** Ten thousand rules with a sentence each. */
-export const MAX_POLICY_BYTES = 4 * 1024 * 1024;
+/** Ten thousand rules with a window, limits and a condition each. */
+export const MAX_POLICY_BYTES = 8 * 1024 * 1024;
 /** The role of the administrators of lastmile.yaml. No role or rule can have this id. */
 export const ADMINISTRATORS_ROLE = 'administrators';
 
