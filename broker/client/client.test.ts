@@ -113,6 +113,50 @@ describe('LastmileClient', () => {
     });
   });
 
+  it('asks for JWTs, certificates and envelopes', async () => {
+    answers('SignJwt', { jwt: 'a.b.c', version: 2, log: LOG });
+    await expect(client.signJwt({ key: 'k', claims: { sub: 'ä' }, lifetimeSeconds: 60 })).resolves.toEqual({
+      jwt: 'a.b.c',
+      version: 2,
+      log: LOG,
+    });
+    expect(seen).toMatchObject({
+      key: 'k',
+      claims: Buffer.from('{"sub":"ä"}'),
+      lifetimeSeconds: 60,
+      type: '',
+    });
+
+    answers('SignCertificate', { certificate: BYTES, version: 1, log: LOG });
+    const pem = '-----BEGIN CERTIFICATE REQUEST-----\nAQID\n-----END CERTIFICATE REQUEST-----\n';
+    await expect(client.signCertificate({ key: 'k', profile: 'web', csr: pem })).resolves.toEqual({
+      certificate: BYTES,
+      pem: `-----BEGIN CERTIFICATE-----\n${Buffer.from(BYTES).toString('base64')}\n-----END CERTIFICATE-----\n`,
+      version: 1,
+      log: LOG,
+    });
+    expect(seen).toMatchObject({ profile: 'web', csr: Buffer.of(1, 2, 3) });
+    await client.signCertificate({ key: 'k', profile: 'root', publicKey: 'self', dnsNames: ['a.example'] });
+    expect(seen).toMatchObject({
+      publicKey: { spki: Buffer.alloc(0), dnsNames: ['a.example'], uris: [] },
+    });
+
+    answers('SignDsse', { envelope: BYTES, version: 1, log: LOG });
+    await expect(
+      client.signDsse({ key: 'k', payloadType: 'text/plain', payload: 'hello', version: 3 }),
+    ).resolves.toEqual({ envelope: BYTES, version: 1, log: LOG });
+    expect(seen).toMatchObject({ payloadType: 'text/plain', payload: Buffer.from('hello'), version: 3 });
+  });
+
+  it('says so when a CSR is no CSR, and sends nothing', async () => {
+    seen = undefined as never;
+    await expect(client.signCertificate({ key: 'k', profile: 'web', csr: 'not PEM' })).rejects.toMatchObject({
+      reason: 'REQUEST_INVALID',
+      performed: 'no',
+    });
+    expect(seen).toBeUndefined();
+  });
+
   it('makes data keys and random bytes', async () => {
     answers('GenerateDataKey', { plaintext: BYTES, wrapped: new Uint8Array([9]), version: 1, log: LOG });
     await expect(client.generateDataKey({ key: 'k', length: 32 })).resolves.toMatchObject({
