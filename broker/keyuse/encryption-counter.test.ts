@@ -117,6 +117,10 @@ describe('RecentIvs', () => {
     expect(ivs.admit('k#1', Buffer.alloc(12))).toBe(false);
   });
 
+  it.each([0, 8, 11, 13, 16])('admits none of %i bytes', (bytes) => {
+    expect(new RecentIvs().admit('k#1', Buffer.alloc(bytes, 1))).toBe(false);
+  });
+
   it('compares the bytes that it is given, not the buffer they lie in', () => {
     const ivs = new RecentIvs();
     const shared = randomBytes(36);

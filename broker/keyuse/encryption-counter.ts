@@ -1,4 +1,5 @@
 import type { StateStore } from '../state/state-store.ts';
+import { IV_BYTES } from './ciphertext.ts';
 import { Failure } from './failure.ts';
 
 /** NIST SP 800-38D, section 8.3: at most 2^32 invocations a key with random 96-bit IVs. */
@@ -59,7 +60,8 @@ export class RecentIvs {
 
   /** False when it must not be used. */
   admit(keyId: string, iv: Uint8Array): boolean {
-    if (iv.every((byte) => byte === 0)) return false;
+    // Of another length it could not be found again in the ciphertext, which would open today and never after.
+    if (iv.length !== IV_BYTES || iv.every((byte) => byte === 0)) return false;
     const text = `${keyId} ${Buffer.from(iv.buffer, iv.byteOffset, iv.byteLength).toString('latin1')}`;
     if (this.#seen.has(text)) return false;
     this.#seen.add(text);
