@@ -23,13 +23,20 @@ export const DEFAULT_LIMIT = 50;
 export const MAX_LIMIT = 1000;
 const BUNDLES_PER_QUESTION = 64;
 
-/** Durable entries, newest first. */
+export interface EntryPage {
+  readonly entries: readonly LoggedEntry[];
+  /** `before` of the page after this one; undefined when the log was looked through to its beginning. */
+  readonly continueBefore: number | undefined;
+}
+
+/** Durable entries, newest first. Looks into `maxBundles` bundles and no more: the rest is another page. */
 export async function queryEntries(
   publisher: Publisher,
   index: LogIndex,
   filter: EntryFilter,
   signal?: AbortSignal,
-): Promise<LoggedEntry[]> {
+  maxBundles: number = Number.POSITIVE_INFINITY,
+): Promise<EntryPage> {
   const limit = Math.min(MAX_LIMIT, Math.max(1, filter.limit ?? DEFAULT_LIMIT));
   const before = filter.before ?? Number.POSITIVE_INFINITY;
   const found: LoggedEntry[] = [];
@@ -48,12 +55,39 @@ export async function queryEntries(
   const { firstLeaf, entries } = publisher.unpublishedEntries();
   take(firstLeaf, entries);
   const lastLeaf = Math.min(firstLeaf, before) - 1;
+  let left = maxBundles;
+  let next = lastLeaf + 1;
   for await (const bundle of candidates(index, filter, lastLeaf)) {
-    if (found.length >= limit) break;
+    if (found.length >= limit || left === 0) {
+      const continueBefore = found.length >= limit ? found.at(-1)!.leafIndex : next;
+      return { entries: found, continueBefore: continueBefore === 0 ? undefined : continueBefore };
+    }
     signal?.throwIfAborted();
     take(bundle * TILE_WIDTH, await publisher.readEntries(bundle));
+    left -= 1;
+    next = bundle * TILE_WIDTH;
   }
-  return found;
+  const isCut = found.length >= limit && found.at(-1)!.leafIndex > 0;
+  return { entries: found, continueBefore: isCut ? found.at(-1)!.leafIndex : undefined };
+}
+
+/** Durable entries from a leaf index on, oldest first, up to those that were durable when it was called. */
+export async function* readEntriesFrom(publisher: Publisher, fromLeaf: number): AsyncGenerator<LoggedEntry> {
+  const tail = publisher.unpublishedEntries();
+  for (let leaf = fromLeaf; leaf < tail.firstLeaf; ) {
+    const bundle = Math.floor(leaf / TILE_WIDTH);
+    const entries = await publisher.readEntries(bundle);
+    for (; leaf < Math.min(tail.firstLeaf, bundle * TILE_WIDTH + entries.length); leaf++) {
+      const bytes = entries[leaf % TILE_WIDTH]!;
+      yield { leafIndex: leaf, bytes, entry: parseEntry(bytes) };
+    }
+    if (leaf < tail.firstLeaf && leaf < (bundle + 1) * TILE_WIDTH)
+      throw new Error(`entry ${leaf} is missing from its bundle`);
+  }
+  for (const [i, bytes] of tail.entries.entries()) {
+    const leafIndex = tail.firstLeaf + i;
+    if (leafIndex >= fromLeaf) yield { leafIndex, bytes, entry: parseEntry(bytes) };
+  }
 }
 
 /** Bundles to look into, newest first: those that the index does not cover, then those it names. */

@@ -7,7 +7,13 @@ import { parseEntry } from './entry-format.ts';
 import { LogIndex } from './log-index.ts';
 import { type AuditLimits, type AuditLogOptions, type AuditStatus, DEFAULT_LIMITS } from './options.ts';
 import { type CheckpointSigner, INCOMING, Publisher, type SignedCheckpoint } from './publisher.ts';
-import { type EntryFilter, type LoggedEntry, queryEntries } from './query.ts';
+import {
+  type EntryFilter,
+  type EntryPage,
+  type LoggedEntry,
+  queryEntries,
+  readEntriesFrom,
+} from './query.ts';
 import { catchUp, type Recovered, recover } from './recovery.ts';
 import { RefusalCounter } from './refusals.ts';
 import { SEGMENTS } from './segment.ts';
@@ -19,6 +25,8 @@ import { nodesFromTiles, TILE_WIDTH } from './tlog/tile.ts';
 import { formatTlogProof } from './tlog/tlog-proof.ts';
 import { TreeEdge } from './tlog/tree-edge.ts';
 
+// A quarter of a million entries: a second or two, of which no turn of the event loop has more than one bundle.
+const MAX_BUNDLES_PER_PAGE = 1000;
 // Entries indexed before the event loop gets a turn: about a millisecond.
 const ROWS_PER_TURN = 2048;
 
@@ -289,7 +297,21 @@ export class Sequencer implements AuditLog {
 
   /** Durable entries, newest first. */
   async query(filter: EntryFilter, signal?: AbortSignal): Promise<LoggedEntry[]> {
-    return await queryEntries(this.#publisher, this.#index, filter, signal);
+    return [...(await queryEntries(this.#publisher, this.#index, filter, signal)).entries];
+  }
+
+  /** Likewise, for strangers: after so many bundles it ends, and says where to go on. */
+  async queryPage(
+    filter: EntryFilter,
+    signal: AbortSignal,
+    maxBundles: number = MAX_BUNDLES_PER_PAGE,
+  ): Promise<EntryPage> {
+    return await queryEntries(this.#publisher, this.#index, filter, signal, maxBundles);
+  }
+
+  /** Durable entries from a leaf index on, oldest first. @throws when a bundle cannot be read */
+  read(fromLeaf: number): AsyncIterable<LoggedEntry> {
+    return readEntriesFrom(this.#publisher, fromLeaf);
   }
 
   /** Counts become entries, everything is published, and the last entry says that the log was closed in order. */

@@ -46,6 +46,7 @@ export type { Content } from './request-form.ts';
 const DENIED = 'the policy does not allow this';
 const REJECTED = 'ciphertext rejected';
 const EMPTY = new Uint8Array();
+const NO_CONTENT = digestNow('sha256', EMPTY, 'buffer');
 /** Verifications that callers asked for and that may wait: the verifier is there for signatures before their release. */
 const MAX_VERIFICATIONS = 512;
 const MAX_VERIFICATIONS_PER_WORKLOAD = 128;
@@ -162,6 +163,9 @@ export class KeyUse {
       );
       this.#wellFormed(use, () => contentProblem(content, request.algorithm, request.der));
       const permitted = this.#permit(use, request.version, 'sign');
+      // Bare bytes could be anything: a token for somebody else, a certificate for a competitor.
+      if (!this.#o.policy().takesRawSigning(use.key))
+        throw new Refused(use, new Failure('POLICY_DENIED', DENIED), permitted.decision);
       const facts = FACTS[permitted.jose];
       const { kind, bytes } = content!;
       const data =
@@ -171,7 +175,7 @@ export class KeyUse {
         permitted,
         input,
         (token, object, context, reserve) => {
-          if (permitted.decision.alternatives !== undefined) reserve(digestNow('sha256', data, 'buffer'));
+          if (permitted.decision.alternatives !== undefined) reserve(digestIn(input));
           return token.sign({ object, algorithm: permitted.jose, data }, context);
         },
         (signature, token) => this.#verifies(permitted, data, signature, token),
@@ -232,7 +236,7 @@ export class KeyUse {
           const { bytes } = built.content.content;
           const data = hash === undefined ? bytes : digestNow(hash, bytes, 'buffer');
           Object.assign(input, describeContent(built.content.content, hash, data));
-          reserve(digestNow('sha256', bytes, 'buffer'));
+          reserve(digestIn(input));
           return {
             built: built.content,
             data,
@@ -259,9 +263,12 @@ export class KeyUse {
     failure: Failure,
   ): Promise<Failure> {
     const use = this.#use(caller, call, asked.operation, asked, 'typed', 0);
-    return this.#identityFailure(caller) === undefined
-      ? this.#settled(new Refused(use, failure))
-      : this.#settled(new Refused(use, this.#identityFailure(caller)!));
+    // What is wrong with a request is for those who may make one: it can tell which profiles there are.
+    const { id } = caller.identity.spiffeId;
+    const mayAsk = this.#o.policy().usableOperations(id, asked.key).includes(asked.operation);
+    const told =
+      this.#identityFailure(caller) ?? (mayAsk ? failure : new Failure('POLICY_DENIED', DENIED));
+    return this.#settled(new Refused(use, told));
   }
 
   /** With the public half, in the broker: the token is not asked and the log only tells of refusals. */
@@ -455,7 +462,7 @@ export class KeyUse {
       );
       const permitted: Permitted = { ...use, decision: this.#decide(use), version: undefined };
       const performed = await this.#perform(permitted, undefined, (token, _object, context, reserve) => {
-        reserve(EMPTY);
+        reserve(NO_CONTENT);
         return token.random(length, context);
       });
       const leafIndex = await this.#conclude(performed, undefined, { kind: 'random', bytes: length });
@@ -1078,6 +1085,8 @@ export class KeyUse {
         performed: 'yes',
         ...(output === undefined ? {} : { output }),
       });
+      const { spent, permitted } = performed;
+      this.#o.spending.recorded(leafIndex, spent, permitted.caller.identity, permitted.key);
       return leafIndex;
     } catch (error) {
       throw auditFailure(error, 'yes');
@@ -1098,7 +1107,12 @@ export class KeyUse {
       if (work.attempts.length === 0 && performed === 'no') {
         const isDenial = DENIALS.has(failure.reason);
         await this.#o.audit.appendRefusal({ ...draft, decision: isDenial ? 'deny' : 'allow' });
-      } else await this.#o.audit.append({ ...draft, decision: 'allow' });
+      } else {
+        const { leafIndex } = await this.#o.audit.append({ ...draft, decision: 'allow' });
+        const { spent, permitted } = work;
+        if (performed !== 'no')
+          this.#o.spending.recorded(leafIndex, spent, permitted.caller.identity, permitted.key);
+      }
     } catch (error) {
       return auditFailure(error, performed);
     }
@@ -1179,6 +1193,11 @@ function freeOf(permitted: Permitted): Spent {
   return new NothingSpent(permitted.decision.rule, undefined);
 }
 
+/** Of the very bytes that the entry names, so that the log alone tells what may be tried again. */
+function digestIn({ sha256 }: DigestedContent): Buffer {
+  return Buffer.from(sha256 ?? '', 'base64url');
+}
+
 function performedOf(attempts: readonly Attempt[]): PerformedUse {
   return attempts.every((made) => made.performed === 'no') ? 'no' : 'unknown';
 }
@@ -1192,8 +1211,7 @@ function inputsOf(permitted: Permitted, spent: Spent): NonNullable<EntryDraft['i
   }
   const costs: { [name: string]: EntryValue } = {};
   if (spent.charges.length > 0) costs['charges'] = spent.charges;
-  if (spent.guards.length > 0)
-    costs['guards'] = spent.guards.map(({ id, value }) => [id.slice(0, 128), String(value).slice(0, 128)]);
+  if (spent.guards.length > 0) costs['guards'] = spent.guards;
   if (observed !== undefined) {
     costs['observed'] = observed
       .slice(0, 8)

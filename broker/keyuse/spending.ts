@@ -1,7 +1,8 @@
-import type { Allowance, Decision, Guard } from '../../policy/decision.ts';
+import type { Allowance, Decision } from '../../policy/decision.ts';
 import type { EntryValue } from '../audit/entry.ts';
 import type { WorkloadIdentity } from '../identity/identity.ts';
 import { Failure, type PerformedUse } from './failure.ts';
+import { encodeGuards } from './guards/guard-entries.ts';
 import type { GuardStore, Reservation } from './guards/guards.ts';
 import { chargesFor, encodeCharges } from './limits/charges.ts';
 import type { Consumption, LimitCounters } from './limits/limits.ts';
@@ -20,6 +21,16 @@ export interface SpendingOptions {
   readonly refusals: RefusalLimiter;
   /** Monotonic milliseconds mapped to the epoch. */
   readonly now: () => number;
+  /** An entry that consumed something is durable. */
+  readonly onUsed?:
+    | ((
+        leafIndex: number,
+        timeMs: number,
+        spiffeId: string,
+        key: string,
+        charges: readonly EntryValue[],
+      ) => void)
+    | undefined;
 }
 
 /** What a permitted use has taken from limits and guards, until it is known what came of it. */
@@ -29,7 +40,7 @@ export interface Spent {
   readonly allowance: Allowance | undefined;
   /** As the entry says it, so that it is counted again after a restart. */
   readonly charges: readonly EntryValue[];
-  readonly guards: readonly Guard[];
+  readonly guards: readonly EntryValue[];
   /**
    * Reserves the guards' values durably for exactly this content (its SHA-256). Just before the token is asked.
    *
@@ -41,7 +52,7 @@ export interface Spent {
 }
 
 const NO_CHARGES: readonly EntryValue[] = Object.freeze([]);
-const NO_GUARDS: readonly Guard[] = Object.freeze([]);
+const NO_GUARDS: readonly EntryValue[] = Object.freeze([]);
 
 /**
  * What a decision uses up, taken in one step before the token is asked (DESIGN section 4). A use whose outcome is not
@@ -52,6 +63,12 @@ export class Spending {
 
   constructor(options: SpendingOptions) {
     this.#o = options;
+  }
+
+  /** To be told of every durable entry of a use that ran or may have run. */
+  recorded(leafIndex: number, spent: Spent, identity: WorkloadIdentity, key: string): void {
+    if (spent.charges.length === 0) return;
+    this.#o.onUsed?.(leafIndex, this.#o.now(), identity.spiffeId.id, key, spent.charges);
   }
 
   /** @throws Failure RATE_LIMITED with `retry_after` */
@@ -81,9 +98,11 @@ export class Spending {
     for (const allowance of alternatives) {
       const charges = chargesFor(allowance.limits, { spiffeId, key, bytes });
       const onRecord = encodeCharges(charges);
+      const guards = allowance.guards.length === 0 ? NO_GUARDS : encodeGuards(allowance.guards);
       const taken: Consumption | undefined =
         charges.length === 0 ? undefined : await this.#o.limits.consume(charges, now);
-      if (taken === undefined || taken.ok) return new Taken(allowance, onRecord, taken, this.#o.guards, key);
+      if (taken === undefined || taken.ok)
+        return new Taken(allowance, onRecord, guards, taken, this.#o.guards, key);
       if (taken.retryAfterMs !== undefined)
         soonest = Math.min(soonest ?? Number.POSITIVE_INFINITY, taken.retryAfterMs);
     }
@@ -116,21 +135,25 @@ export class NothingSpent implements Spent {
 class Taken implements Spent {
   readonly allowance: Allowance;
   readonly charges: readonly EntryValue[];
+  readonly guards: readonly EntryValue[];
   readonly #consumption: (Consumption & { readonly ok: true }) | undefined;
   readonly #store: GuardStore;
   readonly #key: string;
   #reservation: (Reservation & { readonly ok: true }) | undefined;
+  #reservedFor: Buffer | undefined;
   #isSettled = false;
 
   constructor(
     allowance: Allowance,
     charges: readonly EntryValue[],
+    guards: readonly EntryValue[],
     consumption: (Consumption & { readonly ok: true }) | undefined,
     store: GuardStore,
     key: string,
   ) {
     this.allowance = allowance;
     this.charges = charges;
+    this.guards = guards;
     this.#consumption = consumption;
     this.#store = store;
     this.#key = key;
@@ -140,15 +163,18 @@ class Taken implements Spent {
     return this.allowance.rule;
   }
 
-  get guards(): readonly Guard[] {
-    return this.allowance.guards;
-  }
-
   reserve(contentSha256: Uint8Array): void {
-    if (this.guards.length === 0) return;
-    const reservation = this.#store.reserve(this.guards, this.#key, contentSha256);
+    const { guards } = this.allowance;
+    if (guards.length === 0) return;
+    if (this.#reservedFor !== undefined) {
+      // A second attempt holds what the first one reserved, for the identical bytes alone.
+      if (this.#reservedFor.equals(contentSha256)) return;
+      throw new Failure('POLICY_DENIED', 'only the identical bytes may be tried again');
+    }
+    const reservation = this.#store.reserve(guards, this.#key, contentSha256);
     if (!reservation.ok) throw new Failure('POLICY_DENIED', reservation.message);
     this.#reservation = reservation;
+    this.#reservedFor = Buffer.from(contentSha256);
   }
 
   settle(performed: PerformedUse): void {

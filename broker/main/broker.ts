@@ -31,13 +31,13 @@ import { Freezes } from '../keyuse/freezes.ts';
 import { KeyAdministration } from '../keyuse/key-administration.ts';
 import { KeyCatalog, type TokenObject } from '../keyuse/key-catalog.ts';
 import { KeyUse } from '../keyuse/key-use.ts';
-import { NOTHING_TO_SPEND, Spending } from '../keyuse/spending.ts';
 import { TokenKeys } from '../keyuse/token-keys.ts';
 import { PIPELINING, TokenPool } from '../keyuse/token-pool.ts';
 import { SignatureVerifier } from '../keyuse/verify/signature-verifier.ts';
 import { SqliteLoginLedger } from '../state/login-ledger.ts';
 import { StateStore } from '../state/state-store.ts';
 import type { Log } from '../telemetry/log.ts';
+import { openCounters } from './counters.ts';
 import { PolicyHolder } from './policy-holder.ts';
 import { softwareGeneration, tokenFingerprint } from './software-generation.ts';
 
@@ -129,12 +129,13 @@ export async function openCore(config: LastmileConfig, log: Log): Promise<Core> 
     log,
     onChange: () => pool?.pump(),
   });
-  pool = new TokenPool(keys, freezes);
+  pool = new TokenPool(keys, freezes, (workload) => policy.current.weight(workload));
   const verifier = new SignatureVerifier();
   const encryptions = new EncryptionCounter(store, (key, reserved) =>
     log('warn', 'an AES-GCM key is half used up: create a new version', { key, reserved }),
   );
   const administration = new KeyAdministration(catalog, keys, encryptions);
+  const counters = await openCounters({ audit, store, stateDirectory: config.state, log });
   let generation = 0;
   const keyUse = new KeyUse({
     policy: () => policy.current,
@@ -145,8 +146,8 @@ export async function openCore(config: LastmileConfig, log: Log): Promise<Core> 
     freezes,
     audit,
     verifier,
-    spending: new Spending(NOTHING_TO_SPEND),
-    clock: { now: () => Date.now(), doubtMs: () => 0 },
+    spending: counters.spending,
+    clock: counters.clock,
     encryptions,
     generation: () => generation,
     log,
@@ -222,6 +223,7 @@ export async function openCore(config: LastmileConfig, log: Log): Promise<Core> 
     if (software.length > 0) found.push(`software token: ${software.map((token) => token.name).join(', ')}`);
     if (catalog.find(config.audit.key, 0) === undefined)
       found.push(`the log has no key: create ${config.audit.key} (Ed25519) on a token`);
+    found.push(...counters.warnings());
     found.push('log is not witnessed: it proves nothing against the holder of its key');
     return found;
   };
@@ -239,7 +241,10 @@ export async function openCore(config: LastmileConfig, log: Log): Promise<Core> 
     refused: (reason, count) => refusedHandshakes.set(reason, (refusedHandshakes.get(reason) ?? 0) + count),
     router: (connections) =>
       new Router({
-        keyUse: keyUseHandlers(keyUse, audit),
+        keyUse: keyUseHandlers(keyUse, audit, {
+          profileOf: (id) => policy.current.certificateProfile(id),
+          now: () => counters.clock.now(),
+        }),
         operators: operatorHandlers({
           policy: () => policy.current,
           keyUse,
@@ -272,6 +277,7 @@ export async function openCore(config: LastmileConfig, log: Log): Promise<Core> 
     close: async () => {
       isClosing = true;
       policy.close();
+      counters.close();
       // Before the tokens: the last checkpoint is signed by one of them.
       await audit.close();
       await Promise.all(tokens.map((token) => token.close()));

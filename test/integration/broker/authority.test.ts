@@ -23,7 +23,7 @@ const message = Buffer.from('a message');
 const typedSigning: Readonly<Record<string, string>> = {
   SignJwt: `${PERMISSION_DENIED} POLICY_DENIED`,
   SignDsse: `${PERMISSION_DENIED} POLICY_DENIED`,
-  SignCertificate: '3 REQUEST_INVALID',
+  SignCertificate: `${PERMISSION_DENIED} POLICY_DENIED`,
 };
 
 let instance: RunningInstance;
