@@ -5,6 +5,7 @@ import {
   decodeGuards,
   decodeSnapshot,
   encodeGuards,
+  guardName,
   hashOf,
   MAX_GUARDS_BYTES,
   snapshotsOf,
@@ -27,10 +28,24 @@ describe('guards in entries', () => {
   it('are refused before they would be left out of an entry', () => {
     const many = Array.from(
       { length: 20 },
-      (_, i): Guard => ({ id: `rule-${i}`, kind: 'unique', value: 'x' }),
+      (_, i): Guard => ({
+        id: `${'r'.repeat(64)}/unique/request.jwt.sub + "${i}" + ${'x'.repeat(4000)}`,
+        kind: 'unique',
+        value: 'x',
+      }),
     );
     expect(() => encodeGuards(many)).toThrow(TypeError);
-    expect(JSON.stringify(encodeGuards(many.slice(0, 8))).length).toBeLessThan(MAX_GUARDS_BYTES);
+    // As many as a rule can have.
+    const encoded = encodeGuards(many.slice(0, 8));
+    expect(JSON.stringify(encoded).length).toBeLessThan(MAX_GUARDS_BYTES);
+    expect(new Set(decodeGuards(encoded).map(({ guard }) => guard)).size).toBe(8);
+  });
+
+  it('have short names, which tell long ids apart', () => {
+    expect(guardName('rule/monotonic/request.jwt.seq')).toBe('rule/monotonic/request.jwt.seq');
+    const long = `rule/unique/${'ü'.repeat(100)}`;
+    expect(Buffer.byteLength(guardName(long))).toBeLessThanOrEqual(64);
+    expect(guardName(`${long}a`)).not.toBe(guardName(`${long}b`));
   });
 
   it.each([

@@ -12,12 +12,23 @@ export type LoggedGuard = {
 );
 
 /** Room in an entry's `inputs`, bytes of JSON; charges have theirs (charges.ts). */
-export const MAX_GUARDS_BYTES = 900;
+export const MAX_GUARDS_BYTES = 1024;
+const MAX_NAME_BYTES = 64;
 const MAX_SNAPSHOT_BYTES = 20_000;
 const HASH_BYTES = 32;
 const NUMBER = /^-?\d{1,20}$/;
 const MIN_NUMBER = -(2n ** 63n);
 const MAX_NUMBER = 2n ** 63n - 1n;
+
+/**
+ * What a guard is called in the state and in entries: its id, or, when that is long because its expression is, the
+ * beginning and a hash of it.
+ */
+export function guardName(id: string): string {
+  if (Buffer.byteLength(id) <= MAX_NAME_BYTES) return id;
+  const start = id.slice(0, 40).replaceAll(/[^ -~]/g, '?');
+  return `${start}#${createHash('sha256').update(id, 'utf8').digest('base64url').slice(0, 22)}`;
+}
 
 /** What there is of a `unique` guard's value: it may be long, and nobody's business. */
 export function hashOf(value: string): Uint8Array {
@@ -35,7 +46,7 @@ export function isKeepable(value: unknown): value is bigint {
  */
 export function encodeGuards(guards: readonly Guard[]): readonly EntryValue[] {
   const encoded = guards.map(({ id, kind, value }) => [
-    id,
+    guardName(id),
     kind === 'monotonic' ? 'm' : 'u',
     kind === 'monotonic' ? String(value) : Buffer.from(hashOf(String(value))).toString('base64url'),
   ]);

@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Guard } from '../../../policy/decision.ts';
 import { GuardRows } from '../../state/guard-rows.ts';
 import { StateStore } from '../../state/state-store.ts';
-import { decodeSnapshot, hashOf } from './guard-entries.ts';
+import { decodeGuards, decodeSnapshot, encodeGuards, hashOf } from './guard-entries.ts';
 import type { Reservation } from './guards.ts';
 import { type GuardLog, type LoggedGuards, SqliteGuards, type SqliteGuardsOptions } from './sqlite-guards.ts';
 
@@ -288,6 +288,11 @@ describe('guards and the log', () => {
       firstMissingLeaf: undefined,
       isAheadOfLog: false,
     });
+    const long: Guard = { id: `r/unique/${'x'.repeat(500)}`, kind: 'unique', value: 'z' };
+    reserved(first.reserve([long], KEY, A)).keep();
+    log.append(decodeGuards(encodeGuards([long])), A);
+    expect(await first.checkAgainst(log)).toMatchObject({ missing: 0 });
+    log.entries.pop();
     const lost = open('lost');
     expect(await lost.checkAgainst(log)).toMatchObject({ fromLeaf: 0, missing: 10, firstMissingLeaf: 0 });
     expect(lost.reserve([rising(5n)], KEY, B).ok).toBe(false);

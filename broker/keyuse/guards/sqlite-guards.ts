@@ -2,7 +2,7 @@ import type { Guard } from '../../../policy/decision.ts';
 import type { EntryValue } from '../../audit/entry.ts';
 import type { GuardRows } from '../../state/guard-rows.ts';
 import { Failure } from '../failure.ts';
-import { hashOf, isKeepable, type LoggedGuard, snapshotsOf } from './guard-entries.ts';
+import { guardName, hashOf, isKeepable, type LoggedGuard, snapshotsOf } from './guard-entries.ts';
 import type { GuardStore, Reservation } from './guards.ts';
 
 export interface SqliteGuardsOptions {
@@ -161,7 +161,7 @@ export class SqliteGuards implements GuardStore {
   #takeNumber(guard: Guard, key: string, content: Uint8Array, taken: Map<string, Hold>): string | undefined {
     const { value } = guard;
     if (!isKeepable(value)) return 'the number has to be a whole one of at most 64 bits';
-    const { id } = this.#rows.history(guard.id, key, 'monotonic');
+    const { id } = this.#rows.history(guardName(guard.id), key, 'monotonic');
     const numbers = this.#rows.numbers(id);
     const [highest] = numbers;
     const name = `m ${id} ${value}`;
@@ -187,7 +187,7 @@ export class SqliteGuards implements GuardStore {
 
   #takeValue(guard: Guard, key: string, content: Uint8Array, taken: Map<string, Hold>): string | undefined {
     if (typeof guard.value !== 'string') return 'the value has to be a text';
-    const { id, count } = this.#rows.history(guard.id, key, 'unique');
+    const { id, count } = this.#rows.history(guardName(guard.id), key, 'unique');
     const hash = hashOf(guard.value);
     const name = `u ${id} ${Buffer.from(hash).toString('base64url')}`;
     const remove = (): void => this.#rows.deleteValue(id, hash);

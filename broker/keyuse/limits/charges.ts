@@ -20,10 +20,10 @@ export interface LoggedCharge {
 }
 
 /**
- * The longest list that an entry has room for, as JSON: `inputs` has 4 KiB, and what does not fit would be left out
- * of the log, and so not be counted after a restart.
+ * The longest list that an entry has room for, as JSON: `inputs` has 4 KiB for everything, and what does not fit would
+ * be left out of the log, and so not be counted after a restart. 16 limits of a rule with a name of 64 letters fit.
  */
-export const MAX_CHARGES_BYTES = 3072;
+export const MAX_CHARGES_BYTES = 1536;
 
 const LETTERS = {
   workload: 'w',
@@ -64,13 +64,24 @@ export function chargesFor(limits: readonly Limit[], use: LimitedUse): readonly 
 }
 
 /**
- * For `inputs.charges` of an entry: `[counter, scope, amount, milliseconds]` each, 0 being for life. Subjects are left
- * out: the entry has SPIFFE ID and key already.
+ * For `inputs.charges` of an entry: what the counters' names have in common, then `[rest of the name, scope, amount,
+ * milliseconds]` for each, 0 being for life. Subjects are left out: the entry has SPIFFE ID and key already. Nothing
+ * was taken: an empty list.
  *
  * To be called before anything is consumed. @throws TypeError when it is longer than an entry has room for
  */
 export function encodeCharges(charges: readonly Charge[]): readonly EntryValue[] {
-  const encoded = charges.map(({ limit, amount }) => [limit.id, LETTERS[limit.by], amount, limit.perMs ?? 0]);
+  if (charges.length === 0) return [];
+  const prefix = commonPrefix(charges.map(({ limit }) => limit.id));
+  const encoded = [
+    prefix,
+    ...charges.map(({ limit, amount }) => [
+      limit.id.slice(prefix.length),
+      LETTERS[limit.by],
+      amount,
+      limit.perMs ?? 0,
+    ]),
+  ];
   if (Buffer.byteLength(JSON.stringify(encoded)) > MAX_CHARGES_BYTES)
     throw new TypeError('the limits of one rule do not fit into an entry');
   return encoded;
@@ -79,19 +90,32 @@ export function encodeCharges(charges: readonly Charge[]): readonly EntryValue[]
 /** @throws TypeError for what `encodeCharges` did not write */
 export function decodeCharges(encoded: unknown, spiffeId: string, key: string): readonly LoggedCharge[] {
   if (!Array.isArray(encoded)) throw new TypeError('charges are a list');
-  return encoded.map((item: unknown) => {
+  const [prefix, ...items]: unknown[] = encoded;
+  if (prefix === undefined) return [];
+  if (typeof prefix !== 'string') throw new TypeError('charges begin with what their names have in common');
+  return items.map((item) => {
     if (!Array.isArray(item) || item.length !== 4) throw new TypeError('a charge has four parts');
-    const [counter, letter, amount, perMs]: unknown[] = item;
+    const [rest, letter, amount, perMs]: unknown[] = item;
     const by = SCOPES.get(letter);
-    if (typeof counter !== 'string' || by === undefined || !isCount(amount) || !isCount(perMs))
-      throw new TypeError('a charge is [counter, scope, amount, milliseconds]');
+    if (typeof rest !== 'string' || by === undefined || !isCount(amount) || !isCount(perMs))
+      throw new TypeError('a charge is [rest of the name, scope, amount, milliseconds]');
     return {
-      counter,
+      counter: prefix + rest,
       subject: subjectOf(by, spiffeId, key),
       amount,
       perMs: perMs === 0 ? undefined : perMs,
     };
   });
+}
+
+/** Up to a slash, so that no character is cut in two. */
+function commonPrefix(names: readonly string[]): string {
+  const first = names[0] ?? '';
+  let length = first.length;
+  for (const name of names) {
+    while (!name.startsWith(first.slice(0, length))) length--;
+  }
+  return first.slice(0, first.slice(0, length).lastIndexOf('/') + 1);
 }
 
 function isCount(value: unknown): value is number {
