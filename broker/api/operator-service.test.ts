@@ -210,3 +210,41 @@ describe('a change', () => {
     });
   });
 });
+
+describe('a look into the log', () => {
+  /** A log that goes on looking until it is told not to. */
+  function endless(): { readonly asked: Promise<AbortSignal> } {
+    const { promise: asked, resolve } = Promise.withResolvers<AbortSignal>();
+    Object.assign(services.audit, {
+      queryPage: (_filter: unknown, signal: AbortSignal) => {
+        resolve(signal);
+        return new Promise((_resolve, reject) =>
+          signal.addEventListener('abort', () => reject(signal.reason as Error)),
+        );
+      },
+    });
+    return { asked };
+  }
+
+  async function query(call: Call): Promise<Uint8Array> {
+    return operatorHandlers(services).get('/lastmile.v1.Audit/Query')!(
+      callerOf(ALICE),
+      call,
+      new Uint8Array(),
+    );
+  }
+
+  it('ends at its deadline', async () => {
+    endless();
+    expect(await failureOf(query(callFor(30)))).toMatchObject({ reason: 'DEADLINE_EXCEEDED' });
+  });
+
+  it('ends when its caller has gone', async () => {
+    const { asked } = endless();
+    const call = callFor();
+    const answer = failureOf(query(call));
+    await asked;
+    call.cancel();
+    expect(await answer).toMatchObject({ reason: 'CANCELLED' });
+  });
+});

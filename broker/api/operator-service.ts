@@ -3,7 +3,7 @@ import { OPERATIONS, type Operation } from '../../policy/decision.ts';
 import { compileScope } from '../../policy/scope.ts';
 import { parseSpiffeId, SpiffeIdError } from '../../policy/spiffe-id.ts';
 import { AuditError, type EntryValue } from '../audit/entry.ts';
-import type { EntryFilter, LoggedEntry } from '../audit/query.ts';
+import type { EntryFilter, EntryPage } from '../audit/query.ts';
 import { TlogError } from '../audit/tlog/hash.ts';
 import type { Call, Caller } from '../keyuse/call.ts';
 import { Failure } from '../keyuse/failure.ts';
@@ -53,7 +53,7 @@ export interface ReadableLog {
     readonly detail?: { readonly [name: string]: EntryValue | undefined } | undefined;
   }): Promise<{ readonly leafIndex: number }>;
   appendRefusal(draft: Parameters<ReadableLog['append']>[0]): Promise<unknown>;
-  query(filter: EntryFilter, signal?: AbortSignal): Promise<readonly LoggedEntry[]>;
+  queryPage(filter: EntryFilter, signal: AbortSignal): Promise<EntryPage>;
   getEntry(leafIndex: number): Promise<Uint8Array | undefined>;
   getReceipt(leafIndex: number): Promise<string | undefined>;
   getCheckpoint(options: { fresh?: boolean }): Promise<{ readonly note: string } | undefined>;
@@ -90,6 +90,7 @@ interface Permission {
 }
 
 const MAX_REASON_BYTES = 256;
+const MAX_TIMER_MS = 2 ** 31 - 1;
 
 /**
  * Admin and Audit: the same default deny as key use, by `roles`. Whoever may not call a method learns nothing else;
@@ -189,7 +190,7 @@ export function operatorHandlers(services: OperatorServices): ReadonlyMap<string
   function serve<In>(
     service: 'Admin' | 'Audit',
     name: AdminMethod | AuditMethod,
-    run: (request: In, permission: Permission) => Promise<object> | object,
+    run: (request: In, permission: Permission, call: Call) => Promise<object> | object,
   ): void {
     const request = codec<object, object>(`lastmile.v1.${name}Request`);
     const response = codec<object, object>(`lastmile.v1.${name}Response`);
@@ -203,7 +204,7 @@ export function operatorHandlers(services: OperatorServices): ReadonlyMap<string
           cause,
         });
       }
-      return response.encode(await run(decoded, permission));
+      return response.encode(await run(decoded, permission, call));
     });
   }
 
@@ -348,14 +349,14 @@ export function operatorHandlers(services: OperatorServices): ReadonlyMap<string
     await services.audit.append({ ...entryOf(permission), performed: 'yes', detail });
   }
 
-  serve<QueryRequest__Output>('Audit', 'Query', async (request, permission) => {
+  serve<QueryRequest__Output>('Audit', 'Query', async (request, permission, call) => {
     await look(permission, {
       workload: bounded(request.workload),
       key: bounded(request.key),
       limit: request.limit,
     });
     const inScope = compileScope(permission.decision.scope);
-    const entries = await services.audit.query({
+    const filter = {
       ...(request.workload === '' ? {} : { workload: request.workload }),
       ...(request.key === '' ? {} : { key: request.key }),
       ...(request.decision === '' ? {} : { decision: request.decision }),
@@ -366,10 +367,14 @@ export function operatorHandlers(services: OperatorServices): ReadonlyMap<string
       ...(request.before === 0 ? {} : { before: request.before }),
       limit: request.limit === 0 ? 50 : Math.min(request.limit, 1000),
       isVisible: inScope,
-    } as EntryFilter);
+    } as EntryFilter;
+    const { entries, continueBefore } = await whileWanted(call, (signal) =>
+      services.audit.queryPage(filter, signal),
+    );
     return {
       entries: entries.map(({ leafIndex, bytes }) => ({ leafIndex, entry: bytes })),
       logSize: services.audit.size,
+      continueBefore: continueBefore ?? 0,
     };
   });
   serve<GetEntryRequest__Output>('Audit', 'GetEntry', async ({ leafIndex }, permission) => {
@@ -443,6 +448,25 @@ export function describeTokens(keys: TokenKeys): object[] {
       unusableKeys: [...report.unusable].map(([key, why]) => `${key}: ${why}`),
     };
   });
+}
+
+/** Hands `work` a signal that ends it when its caller has gone, or waits no longer. */
+async function whileWanted<T>(call: Call, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  const controller = new AbortController();
+  const cancel = (): void => controller.abort(new Failure('CANCELLED', 'the caller went away'));
+  const left = Math.min(Math.max(0, call.deadline - performance.now()), MAX_TIMER_MS);
+  const timer = setTimeout(
+    () => controller.abort(new Failure('DEADLINE_EXCEEDED', 'the deadline passed')),
+    left,
+  );
+  if (call.aborted) cancel();
+  call.addEventListener('abort', cancel);
+  try {
+    return await work(controller.signal);
+  } finally {
+    clearTimeout(timer);
+    call.removeEventListener('abort', cancel);
+  }
 }
 
 function bounded(text: string): string {

@@ -285,6 +285,46 @@ describe('queries', () => {
     expect((await log.query({}))[0]!.leafIndex).toBe(600);
     expect(await log.query({})).toHaveLength(50);
   });
+
+  it('say where to go on when a page is full, and that there is no more when there is not', async () => {
+    const log = await open();
+    await Promise.all(Array.from({ length: 20 }, () => log.append(draftOf('a'))));
+    await log.publish();
+    const { signal } = new AbortController();
+    const first = await log.queryPage({ key: 'payments/jwt', limit: 15 }, signal);
+    expect([first.entries.length, first.continueBefore]).toEqual([15, 6]);
+    const second = await log.queryPage({ key: 'payments/jwt', limit: 15, before: 6 }, signal);
+    expect(second.entries.map(({ leafIndex }) => leafIndex)).toEqual([5, 4, 3, 2, 1]);
+    expect(second.continueBefore).toBeUndefined();
+  });
+
+  it('look into so many bundles and no more, and go on from there', async () => {
+    const log = await open();
+    await log.append(draftOf('first'));
+    for (let i = 0; i < 4; i++)
+      await Promise.all(Array.from({ length: 255 }, () => log.append(draftOf('filler'))));
+    await log.publish();
+    const isVisible = ({ subject }: { subject: string }) => subject.endsWith('/first');
+    const found: number[] = [];
+    let before: number | undefined;
+    let pages = 0;
+    do {
+      const page = await log.queryPage({ isVisible, before }, new AbortController().signal, 2);
+      found.push(...page.entries.map(({ leafIndex }) => leafIndex));
+      before = page.continueBefore;
+      pages += 1;
+    } while (before !== undefined);
+    expect(found).toEqual([1]);
+    expect(pages).toBe(2);
+  });
+
+  it('end when whoever asked has gone', async () => {
+    const log = await open();
+    await Promise.all(Array.from({ length: 600 }, () => log.append(draftOf('a'))));
+    await log.publish();
+    const gone = new Error('gone');
+    await expect(log.queryPage({ isVisible: () => false }, AbortSignal.abort(gone))).rejects.toBe(gone);
+  });
 });
 
 describe('on a real file system', () => {

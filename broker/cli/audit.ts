@@ -1,4 +1,4 @@
-import { type Command, InvalidArgumentError, Option } from 'commander';
+import { type Command, Option } from 'commander';
 import { leafHash } from '../audit/tlog/hash.ts';
 import type { LoggedEntry__Output } from '../proto/gen/lastmile/v1/LoggedEntry.ts';
 import { count, positiveInteger } from './arguments.ts';
@@ -6,6 +6,7 @@ import { addAuditVerify } from './audit-verify.ts';
 import { asOperator, type ConnectionFlags, withConnection } from './connection.ts';
 import { type CliContext, CliError, EXIT } from './context.ts';
 import { writeOutput } from './files.ts';
+import { moment } from './moment.ts';
 import { json, printable, table, write } from './output.ts';
 import { checkReceipt } from './receipt.ts';
 import { givenVerifierKey } from './verifier-key.ts';
@@ -58,7 +59,7 @@ function addList(audit: Command, context: CliContext): void {
     .option('--before <leaf>', 'only entries before this one', positiveInteger)
     .addHelpText('after', '\nExample:\n  lastmile audit list --key payments/jwt --decision deny --since 2h\n')
     .action(async (flags: ListFlags) => {
-      const { entries, logSize } = await asOperator(context, flags, (client) =>
+      const { entries, logSize, continueBefore } = await asOperator(context, flags, (client) =>
         client.audit('Query', {
           workload: flags.workload ?? '',
           key: flags.key ?? '',
@@ -74,19 +75,17 @@ function addList(audit: Command, context: CliContext): void {
       const shown = entries.map((logged) => ({ leafIndex: logged.leafIndex, entry: parseEntry(logged) }));
       await write(
         context.stdout,
-        flags.json === true ? json({ entries: shown, logSize }) : entryTable(shown),
+        flags.json === true ? json({ entries: shown, logSize, continueBefore }) : entryTable(shown),
       );
+      // A full page says itself that there may be more.
+      if (continueBefore > 0 && entries.length < flags.limit) {
+        await write(
+          context.stderr,
+          `older entries were not looked through: go on with --before ${continueBefore}\n`,
+        );
+      }
     });
   withConnection(command, context);
-}
-
-const UNIT_MS: Readonly<Record<string, number>> = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
-
-function moment(text: string): string {
-  const ago = /^(\d{1,6})([smhd])$/.exec(text);
-  const at = ago === null ? Date.parse(text) : Date.now() - Number(ago[1]) * UNIT_MS[ago[2]!]!;
-  if (Number.isNaN(at)) throw new InvalidArgumentError('Give a time such as 2026-11-20T08:00:00Z, or 2h.');
-  return new Date(at).toISOString();
 }
 
 type Entry = Readonly<Record<string, unknown>>;

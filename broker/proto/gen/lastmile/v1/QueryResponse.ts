@@ -6,9 +6,11 @@ import type { Long } from '@grpc/proto-loader';
 export interface QueryResponse {
   'entries'?: (_lastmile_v1_LoggedEntry)[];
   'logSize'?: (number | string | Long);
+  'continueBefore'?: (number | string | Long);
 }
 
 export interface QueryResponse__Output {
   'entries': (_lastmile_v1_LoggedEntry__Output)[];
   'logSize': (number);
+  'continueBefore': (number);
 }
