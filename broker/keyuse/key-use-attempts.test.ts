@@ -119,6 +119,15 @@ describe('two attempts', () => {
     expect(fixture.tokens.map((token) => token.count('sign'))).toEqual([0, 2]);
   });
 
+  it('are made on two tokens although the first one looks better', async () => {
+    await fixture.create('app/k', 'ES256');
+    const [preferred, other] = fixture.tokens as [FakeToken, FakeToken];
+    other.setState('degraded');
+    failFirst(1, { reason: 'SESSION_LOST', performed: 'no' });
+    await sign();
+    expect([preferred.count('sign'), other.count('sign')]).toEqual([1, 1]);
+  });
+
   it('are one when the deadline passed during the first', async () => {
     await fixture.create('app/k', 'ES256');
     const call = callFor(15);
@@ -298,6 +307,16 @@ describe('just before an operation leaves for the token', () => {
       message: 'the policy does not allow this',
     });
     neverReached('POLICY_DENIED');
+  });
+
+  it('a call that is over when it comes in never gets there', async () => {
+    await fixture.create('app/k', 'ES256');
+    const cancelled = callFor();
+    cancelled.cancel();
+    expect(await failureOf(sign(cancelled))).toMatchObject({ reason: 'CANCELLED', performed: 'no' });
+    expect(await failureOf(sign(callFor(0)))).toMatchObject({ reason: 'DEADLINE_EXCEEDED', performed: 'no' });
+    expect(fixture.tokens.map((token) => token.count('sign'))).toEqual([0, 0]);
+    expect(fixture.log.refusals).toHaveLength(2);
   });
 
   it('a caller who went away stops it', async () => {

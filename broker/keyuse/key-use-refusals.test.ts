@@ -88,6 +88,23 @@ describe('a refusal by policy', () => {
     }
   });
 
+  it('covers keys that make authority, whatever a policy says', async () => {
+    await fixture.create('lastmile/log', 'ES256');
+    const { policy } = fixture;
+    fixture.policy = {
+      ...policy,
+      hash: policy.hash,
+      decide: () => ({ effect: 'allow', rule: 'careless', policyHash: policy.hash }),
+      usableOperations: () => ['sign', 'verify'],
+    };
+    expect(await failureOf(sign('lastmile/log'))).toMatchObject(DENIED);
+    const asked = { key: 'lastmile/log', version: 0 };
+    expect(await failureOf(fixture.keyUse.publicKey(callerOf(), callFor(), asked))).toMatchObject(DENIED);
+    const listed = await fixture.keyUse.usableKeys(callerOf(), callFor());
+    expect(listed.map(({ version }) => version.name)).not.toContain('lastmile/log');
+    expect(callsOfTokens()).toBe(0);
+  });
+
   it('covers a version that is not there', async () => {
     expect(await failureOf(sign(KEYS.sign, { version: 2 }))).toMatchObject(DENIED);
   });
