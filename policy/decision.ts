@@ -1,3 +1,5 @@
+import type { Quorum } from './quorum.ts';
+
 /** What a workload may ask for; a rule's `operations` names these. */
 export const OPERATIONS = [
   'sign',
@@ -94,6 +96,8 @@ export interface Allowance {
   readonly rule: string;
   readonly limits: readonly Limit[];
   readonly guards: readonly Guard[];
+  /** Absent: nobody has to agree. */
+  readonly quorum?: Quorum | undefined;
   /** Windows and dates again, at the moment the operation leaves for the token. */
   isOpenAt(now: number, clockDoubtMs: number): boolean;
 }
