@@ -197,6 +197,20 @@ describe('the index of what was consumed', () => {
     expect(await used(index, START + DAY)).toBe(0);
   });
 
+  it('holds a bounded amount of what cannot be written, and leaves the rest to the next start', async () => {
+    const log = new FakeLog();
+    const index = new UsageIndex(file);
+    await index.catchUp(log, START);
+    for (let i = 0; i <= 200_000; i++) index.record(log.append(START));
+    expect(index.isBehind).toBe(true);
+    index.close(log.size, START);
+    expect(index.size).toBe(0);
+    const next = new UsageIndex(file);
+    expect(await next.catchUp(log, START)).toMatchObject({ fromLeaf: 0, counted: 200_001 });
+    expect(await used(next, START)).toBe(200_001);
+    next.close(log.size, START);
+  });
+
   it('does not lose what could not be written', async () => {
     const log = new FakeLog();
     const index = new UsageIndex(file);
