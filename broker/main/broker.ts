@@ -11,6 +11,7 @@ import { createTokenAdapter } from '../../hsm-adapters/supervisor/token-supervis
 import { keyUseHandlers } from '../api/key-use-service.ts';
 import { operatorHandlers } from '../api/operator-service.ts';
 import { Router } from '../api/router.ts';
+import { systemClock } from '../audit/clock.ts';
 import { FileStorage } from '../audit/file-storage.ts';
 import { openAuditLog, type Sequencer } from '../audit/sequencer.ts';
 import { formatVerifierKey, makeVerifierKey } from '../audit/tlog/note.ts';
@@ -40,6 +41,7 @@ import type { Log } from '../telemetry/log.ts';
 import { openCounters } from './counters.ts';
 import { PolicyHolder } from './policy-holder.ts';
 import { softwareGeneration, tokenFingerprint } from './software-generation.ts';
+import { TokenJournal } from './token-journal.ts';
 
 /** The broker without its listeners: what `init` needs to make keys, and what `serve` puts gateways in front of. */
 export interface Core {
@@ -107,13 +109,18 @@ export async function openCore(config: LastmileConfig, log: Log): Promise<Core> 
     throw new Error('isolation.mode is `users`, which needs the broker to be started as root');
   }
   const ledger = new SqliteLoginLedger(store);
+  const journal = new TokenJournal({
+    audit,
+    clock: systemClock,
+    onFailure: (error) => log('error', 'what became of a token is not on record', { error: String(error) }),
+  });
   const workerUsers = config.tokens.map((token, position) =>
     users.worker(workerNumber(token.directory, config.isolation.uidBase) ?? position, token.groups),
   );
   const tokens = config.tokens.map((token, i) =>
     createTokenAdapter({
       config: token,
-      ledger,
+      ledger: journal.ledger(ledger, token.name),
       user: workerUsers[i],
       pipelining: PIPELINING + 2,
       log: (line) => log('warn', line, { token: token.name }),
@@ -189,6 +196,7 @@ export async function openCore(config: LastmileConfig, log: Log): Promise<Core> 
     generation = (await audit.append(draft)).leafIndex;
   };
   for (const token of tokens) {
+    journal.watch(token);
     token.watch(() => {
       const isExpected = token.state === 'ready' || token.state === 'starting' || isClosing;
       log(isExpected ? 'info' : 'warn', `token ${token.state}`, {
@@ -276,6 +284,7 @@ export async function openCore(config: LastmileConfig, log: Log): Promise<Core> 
     status: (gateways) => status(gateways),
     close: async () => {
       isClosing = true;
+      journal.close();
       policy.close();
       counters.close();
       // Before the tokens: the last checkpoint is signed by one of them.
