@@ -425,13 +425,29 @@ describe('an issuer', () => {
   });
 
   test.each([
-    ['that is no CA', async () => (await issue(root, web(), applicant())).toString()],
-    ['that is no certificate', async () => '-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----'],
-    ['that is nothing', async () => 'nothing'],
-    ['with name constraints', async () => withNameConstraints()],
-  ])('%s is refused', async (_, pem) => {
+    ['that is no CA', async () => (await issue(root, web(), applicant())).toString(), 'not one of a CA'],
+    ['that says it is no CA', async () => byOpenssl('basicConstraints=critical,CA:FALSE'), 'not one of a CA'],
+    ['that may not sign', async () => byOpenssl('keyUsage=critical,cRLSign'), 'does not allow keyCertSign'],
+    [
+      'that cannot be read',
+      async () => '-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----',
+      'read',
+    ],
+    ['that is nothing', async () => 'nothing', 'must be 1 to 16 certificates'],
+    [
+      'with name constraints',
+      async () => byOpenssl('nameConstraints=permitted;DNS:a.example'),
+      'name constraints',
+    ],
+    [
+      'with what is not known',
+      async () => byOpenssl('1.2.3.4=critical,ASN1:NULL'),
+      'unknown critical extension',
+    ],
+  ])('%s is refused', async (_, pem, problem) => {
     expect(await refusal(web({ issuer: await pem() }), applicant())).toMatchObject({
       reason: 'KEY_UNUSABLE',
+      message: expect.stringContaining(problem),
     });
   });
 
@@ -472,25 +488,22 @@ describe('an issuer', () => {
     expect(verified(leaf, pem)).toContain('OK');
   });
 
-  function withNameConstraints(): string {
+  function byOpenssl(extension: string): string {
     openssl(
-      'req',
-      '-x509',
-      '-newkey',
-      'ec',
-      '-pkeyopt',
-      'ec_paramgen_curve:P-256',
-      '-nodes',
-      '-keyout',
-      path('nc.key'),
-      '-out',
-      path('nc.pem'),
-      '-subj',
-      '/CN=constrained',
-      '-addext',
-      'nameConstraints=permitted;DNS:example.org',
+      ...[
+        'req',
+        '-x509',
+        '-newkey',
+        'ec',
+        '-pkeyopt',
+        'ec_paramgen_curve:P-256',
+        '-nodes',
+        '-subj',
+        '/CN=issuer',
+      ],
+      ...['-keyout', path('issuer.key'), '-out', path('issuer.pem'), '-addext', extension],
     );
-    return readFileSync(path('nc.pem'), 'utf8');
+    return readFileSync(path('issuer.pem'), 'utf8');
   }
 });
 
