@@ -2,6 +2,8 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { ConfigError, parseConfig } from '../../../broker/config.ts';
 import { checkPolicy } from '../../../policy/check.ts';
+import { compileLoadedPolicy } from '../../../policy/compile.ts';
+import type { KeyUseQuestion } from '../../../policy/decision.ts';
 import { loadPolicy } from '../../../policy/load.ts';
 import { PatternError, parseKeyPattern, parseSpiffeIdPattern } from '../../../policy/pattern.ts';
 import type { SourceIssue } from '../../../policy/source-issue.ts';
@@ -20,6 +22,27 @@ rules:
     algorithms: [ES256]
   - { id: no, effect: deny, workloads: ["spiffe://example.org/**"], keys: [old], operations: [sign] }
 `;
+const DYNAMIC_POLICY = `version: 1
+calendars: { freeze: ["12-25", "2026-12-24..2027-01-06"] }
+clock: { maxDoubt: 2s }
+weights: [{ workloads: ["spiffe://example.org/batch/**"], weight: 10 }]
+certificateProfiles:
+  - { id: web, issuer: self, names: { dns: ["*.example.org"] }, validity: { max: 90d }, keyUsage: [digitalSignature] }
+rules:
+  - id: typed
+    workloads: ["spiffe://example.org/w"]
+    keys: [k]
+    operations: [sign-jwt, sign-certificate]
+    windows: [{ days: mon-fri, from: "22:00", to: "06:00", zone: Europe/Berlin, dates: ["2026-12-01"], except: [freeze] }]
+    not-before: "2026-01-01T00:00:00Z"
+    not-after: "2027-01-01T00:00:00+01:00"
+    when: 'request.jwt.aud.all(a, a.matches("^https://")) && now > timestamp("2026-01-01T00:00:00Z")'
+    jwt: { issuers: ["https://*"], maxLifetime: 1h }
+    certificate: { profiles: [web] }
+    limits: [{ max: 5, per: 1s, by: workload, burst: 2 }, { max: 9, per: life, by: rule, unit: bytes, window: fixed }]
+    guards: [{ monotonic: request.jwt.seq }, { unique: request.jwt.sub }]
+  - { id: trial, workloads: ["spiffe://example.org/w"], keys: [k], operations: [sign], mode: observe, until: "2026-12-01T00:00:00Z" }
+`;
 const CONFIG = `version: 1
 profile: development
 trust_domain: example.org
@@ -34,6 +57,30 @@ tokens:
   - { name: first, module: /usr/lib/m.so, label: first, pin: { command: [/bin/pin] }, environment: { A: b } }
 `;
 
+const NOW = Date.parse('2026-11-23T23:00:00Z');
+const OPEN = Date.parse('2026-12-01T22:00:00Z');
+const QUESTIONS: readonly KeyUseQuestion[] = (['sign', 'sign-jwt', 'sign-certificate'] as const).map(
+  (operation) => ({
+    spiffeId: 'spiffe://example.org/w',
+    operation,
+    key: 'k',
+    algorithm: 'ES256',
+    circumstances: {
+      now: NOW,
+      clockDoubtMs: 1,
+      bytes: 5,
+      content: 'typed',
+      version: 0,
+      typed: {
+        type: 'jwt',
+        facts: { aud: ['https://a'], seq: 5n, sub: 's', iss: 'https://i', lifetime: 5n },
+      },
+      evidence: ['x509-svid'],
+      peerAddress: '',
+    },
+  }),
+);
+
 const utf8 = (text: string): Uint8Array => new TextEncoder().encode(text);
 
 /** Refused or accepted, but never thrown out of, and every issue stands somewhere. */
@@ -47,9 +94,15 @@ function feed(bytes: Uint8Array): void {
       expect(issue.message).not.toMatch(/[\p{Cc}]/u);
     }
   };
-  const { issues, rules } = loadPolicy(bytes, { administrators: ['spiffe://example.org/operator/alice'] });
-  located(issues);
-  if (issues.length > 0) expect(rules).toEqual([]);
+  const loaded = loadPolicy(bytes, { administrators: ['spiffe://example.org/operator/alice'], now: NOW });
+  located(loaded.issues);
+  located(loaded.warnings);
+  // What is accepted compiles, and decides.
+  if (loaded.issues.length > 0) expect(loaded.rules).toEqual([]);
+  else {
+    const set = compileLoadedPolicy(loaded, 'h');
+    for (const question of QUESTIONS) expect(['allow', 'deny']).toContain(set.explain(question).effect);
+  }
   try {
     parseConfig(bytes, { file: 'lastmile.yaml' });
   } catch (error) {
@@ -113,6 +166,11 @@ const token = fc.constantFrom(
 describe('policy and configuration files', () => {
   it('the samples are accepted', () => {
     expect(checkPolicy(utf8(POLICY)).issues).toEqual([]);
+    expect(checkPolicy(utf8(DYNAMIC_POLICY), { now: NOW }).issues).toEqual([]);
+    // Otherwise what is fuzzed would end at the first window.
+    expect(compileLoadedPolicy(loadPolicy(utf8(DYNAMIC_POLICY)), 'h').decide(QUESTIONS[1]!).rule).toBe(
+      'typed',
+    );
     expect(parseConfig(utf8(CONFIG), { file: 'lastmile.yaml' }).tokens).toHaveLength(1);
   });
 
@@ -127,7 +185,7 @@ describe('policy and configuration files', () => {
     );
   });
 
-  it.each([POLICY, CONFIG])('survive a good file with a piece replaced (%#)', (good) => {
+  it.each([POLICY, DYNAMIC_POLICY, CONFIG])('survive a good file with a piece replaced (%#)', (good) => {
     const piece = fc.oneof(token, fc.string({ maxLength: 8 }));
     fc.assert(
       fc.property(fc.nat(good.length), fc.nat(12), piece, (at, length, by) => {
@@ -137,19 +195,22 @@ describe('policy and configuration files', () => {
     );
   });
 
-  it.each([POLICY, CONFIG])('survive a good file with any value in any place (%#)', (good) => {
-    const value = fc.json({ maxDepth: 2 });
-    const places = [...good.matchAll(/(?<=: |- |\[)[^\n,\]}]+/g)].map(({ index, 0: { length } }) => ({
-      index,
-      length,
-    }));
-    fc.assert(
-      fc.property(fc.constantFrom(...places), value, ({ index, length }, by) => {
-        feed(utf8(good.slice(0, index) + by + good.slice(index + length)));
-      }),
-      { numRuns: 1000 },
-    );
-  });
+  it.each([POLICY, DYNAMIC_POLICY, CONFIG])(
+    'survive a good file with any value in any place (%#)',
+    (good) => {
+      const value = fc.json({ maxDepth: 2 });
+      const places = [...good.matchAll(/(?<=: |- |\[)[^\n,\]}]+/g)].map(({ index, 0: { length } }) => ({
+        index,
+        length,
+      }));
+      fc.assert(
+        fc.property(fc.constantFrom(...places), value, ({ index, length }, by) => {
+          feed(utf8(good.slice(0, index) + by + good.slice(index + length)));
+        }),
+        { numRuns: 1000 },
+      );
+    },
+  );
 
   // Each would take minutes, or the stack, if anything in it grew faster than the text. The runner's limit judges.
   const laughs = Array.from(
@@ -194,6 +255,27 @@ describe('policy and configuration files', () => {
       }),
     ],
   ])('%s take time by their length', (_, text) => feed(utf8(text)), 15_000);
+
+  const rule = (more: object): string =>
+    JSON.stringify({
+      version: 1,
+      rules: [{ id: 'a', workloads: ['spiffe://e.org/w'], keys: ['k'], operations: ['sign'], ...more }],
+    });
+  it.each([
+    ['a window of all dates', { windows: [{ zone: 'UTC', dates: ['1970-01-01..9999-12-31'], days: 'mon' }] }],
+    [
+      'many windows',
+      { windows: Array.from({ length: 32 }, () => ({ zone: 'UTC', dates: Array(512).fill('02-29') })) },
+    ],
+    ['a deep condition', { when: `${'('.repeat(2000)}true${')'.repeat(2000)}` }],
+    ['a wide condition', { when: `true${' && true'.repeat(500)}` }],
+    ['a condition of loops', { when: `${'[1].all(x, '.repeat(200)}true${')'.repeat(200)}` }],
+    ['a condition of nots', { when: `${'!'.repeat(4000)}true` }],
+    ['a condition of lists', { when: `${'['.repeat(2000)}${']'.repeat(2000)} == []` }],
+    ['a condition with a large pattern', { when: `"a".matches("${'(a?){100}'.repeat(50)}")` }],
+    ['a condition with a huge number', { when: `${'9'.repeat(4000)} > 1` }],
+    ['a huge limit', { limits: [{ max: 9_007_199_254_740_991, per: '366d', by: 'key' }] }],
+  ])('a rule with %s', (_, more) => feed(utf8(rule(more))), 5000);
 
   it.each(['utf16le', 'latin1'] as const)('%s is not read as something else', (encoding) => {
     const bytes = new Uint8Array(Buffer.from(POLICY.replace('auditors', 'auditörs'), encoding));
