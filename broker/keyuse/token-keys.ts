@@ -121,6 +121,14 @@ export class TokenKeys {
       if (why !== undefined)
         throw new AdapterError('KEY_UNUSABLE', `${version.id} on ${token.name}: ${why}`, { performed: 'no' });
     }
+    // What a login has voided meanwhile it did not bind again either: the catalog does not know the version yet.
+    const voided = version.objects
+      .map(({ tokenSerial }) => this.tokenOf(tokenSerial)!)
+      .find((token) => !this.#states.get(token)!.refs.has(version.id));
+    if (voided !== undefined)
+      throw new AdapterError('TOKEN_UNREACHABLE', `${voided.name} logged in again meanwhile: try again`, {
+        performed: 'no',
+      });
     this.#rebuild();
   }
 
