@@ -97,6 +97,16 @@ describe('another key under the same CKA_ID and with the same attributes', () =>
     },
   );
 
+  it.each(['A256GCM', 'RSA-OAEP-256'])(
+    'is not taken for the right one because it opens the canary of %s to something',
+    async (algorithm) => {
+      const version = await fixture.create('app/k', algorithm, { tokens: ['one'] });
+      fixture.token.fault = ({ kind }) => (kind === 'decrypt' ? 'wrong-bytes' : undefined);
+      await loginAgain();
+      expect(boundOn(version)).toEqual([]);
+    },
+  );
+
   it('is refused by name to callers, if no other token has the right one', async () => {
     const version = await fixture.create('app/k', 'HS256', { tokens: ['one'] });
     fixture.token.replaceKey(ckaIdOn(version));
