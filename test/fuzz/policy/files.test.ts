@@ -66,7 +66,7 @@ const QUESTIONS: readonly KeyUseQuestion[] = (['sign', 'sign-jwt', 'sign-certifi
     key: 'k',
     algorithm: 'ES256',
     circumstances: {
-      now: NOW,
+      now: OPEN,
       clockDoubtMs: 1,
       bytes: 5,
       content: 'typed',
