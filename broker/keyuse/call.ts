@@ -16,6 +16,8 @@ export class Call implements CancelSignal, OperationContext {
   /** `performance.now()`, milliseconds. */
   readonly deadline: number;
   readonly started: number = performance.now();
+  /** The caller would rather wait for people to agree, within its deadline, than be told that they have to. */
+  waitsForApproval = false;
   #isCancelled = false;
   readonly #listeners: (() => void)[] = [];
 

@@ -1,5 +1,6 @@
 import { createPublicKey } from 'node:crypto';
 import type { Algorithm, KeyPurpose, KeySpec } from '../../hsm-adapters/adapter.ts';
+import { canonicalize } from '../audit/canonical.ts';
 import type { KeyVersionRow, StateStore } from '../state/state-store.ts';
 import { sha256Text } from './algorithms.ts';
 
@@ -83,6 +84,24 @@ export class KeyCatalog {
     });
     this.#remember(version);
   }
+}
+
+/** What an approval of a use of this key is bound to, as canonical JSON: another key, or another setting, is another act. */
+export function catalogEntryOf(version: KeyVersion): string {
+  return canonicalize({
+    key: version.name,
+    version: version.version,
+    purpose: version.purpose,
+    algorithms: [...version.algorithms],
+    spec: JSON.stringify(version.spec),
+    provenance: version.provenance,
+    verify: version.verify,
+    objects: version.objects.map(({ tokenSerial, ckaId, publicKey }) => ({
+      token: tokenSerial,
+      id: ckaId,
+      publicKey: sha256Text(publicKey),
+    })),
+  });
 }
 
 function fromRow(row: KeyVersionRow): KeyVersion {

@@ -26,7 +26,7 @@ import { associatedDataFor, ciphertextHeader, joinCiphertext, parseCiphertext } 
 import { type EncryptionCounter, RecentIvs } from './encryption-counter.ts';
 import { Failure, type PerformedUse, type Reason } from './failure.ts';
 import type { Freezes } from './freezes.ts';
-import { type KeyCatalog, type KeyVersion, publishKey } from './key-catalog.ts';
+import { catalogEntryOf, type KeyCatalog, type KeyVersion, publishKey } from './key-catalog.ts';
 import {
   associatedDataProblem,
   type Content,
@@ -35,7 +35,8 @@ import {
   MAX_PLAINTEXT_BYTES,
   messageProblem,
 } from './request-form.ts';
-import { NothingSpent, type Spending, type Spent } from './spending.ts';
+import { type Shown, showContent, showFacts } from './shown.ts';
+import { NothingSpent, type Purchase, type Spending, type Spent } from './spending.ts';
 import type { Binding, TokenKeys } from './token-keys.ts';
 import type { TokenPool } from './token-pool.ts';
 import type { SignatureAlgorithm, SignatureVerifier } from './verify/signature-verifier.ts';
@@ -52,8 +53,8 @@ const MAX_VERIFICATIONS = 512;
 const MAX_VERIFICATIONS_PER_WORKLOAD = 128;
 /** One in so many results of a key with `verify: sampled`. */
 const SAMPLED_ONE_IN = 64;
-/** An entry's `inputs` have 4 KiB, of which what the decision saw may take 3. */
-const MAX_COST_BYTES = 1000;
+/** What an entry has room for (broker/audit/README.md). */
+const MAX_INPUTS_BYTES = 4096;
 
 export interface Done {
   readonly version: number;
@@ -179,6 +180,7 @@ export class KeyUse {
           return token.sign({ object, algorithm: permitted.jose, data }, context);
         },
         (signature, token) => this.#verifies(permitted, data, signature, token),
+        () => showContent(content!),
       );
       const signature = performed.value;
       const normalised = facts.curve === undefined ? signature : normaliseEcdsa(signature, facts.curve);
@@ -244,6 +246,7 @@ export class KeyUse {
           };
         },
         ({ data, signature }, token) => this.#verifies(permitted, data, signature, token),
+        () => showFacts(request.type, request.facts),
       );
       const { built: content, signature } = performed.value;
       const leafIndex = await this.#conclude(performed, input, {
@@ -266,8 +269,7 @@ export class KeyUse {
     // What is wrong with a request is for those who may make one: it can tell which profiles there are.
     const { id } = caller.identity.spiffeId;
     const mayAsk = this.#o.policy().usableOperations(id, asked.key).includes(asked.operation);
-    const told =
-      this.#identityFailure(caller) ?? (mayAsk ? failure : new Failure('POLICY_DENIED', DENIED));
+    const told = this.#identityFailure(caller) ?? (mayAsk ? failure : new Failure('POLICY_DENIED', DENIED));
     return this.#settled(new Refused(use, told));
   }
 
@@ -301,7 +303,7 @@ export class KeyUse {
       );
       const permitted = this.#permit(use, request.version, 'sign');
       const { version, jose } = permitted;
-      const spent = await this.#spend(permitted);
+      const spent = await this.#spend(permitted, () => NOTHING_TO_SHOW);
       spent.settle('yes');
       const { curve, hash } = FACTS[jose];
       const signature =
@@ -745,16 +747,35 @@ export class KeyUse {
   }
 
   /** @throws Refused */
-  async #spend(permitted: Permitted): Promise<Spent> {
+  async #spend(permitted: Permitted, shown: () => Shown): Promise<Spent> {
+    const { caller, call, key, operation, algorithm, circumstances, decision, version } = permitted;
+    const purchase: Purchase = {
+      decision,
+      identity: caller.identity,
+      key,
+      bytes: circumstances.bytes,
+      petition: () => ({
+        requester: caller.identity.spiffeId.id,
+        operation,
+        key,
+        version: circumstances.version,
+        algorithm,
+        ...shown(),
+        catalogEntry: version === undefined ? '' : catalogEntryOf(version),
+      }),
+    };
     try {
-      return await this.#o.spending.take(
-        permitted.decision,
-        permitted.caller.identity,
-        permitted.key,
-        permitted.circumstances.bytes,
-      );
+      for (;;) {
+        try {
+          return await this.#o.spending.take(purchase);
+        } catch (error) {
+          const id = error instanceof Failure ? error.metadata['approval'] : undefined;
+          if (!call.waitsForApproval || id === undefined) throw error;
+          await this.#o.spending.approved(id, call);
+        }
+      }
     } catch (error) {
-      throw error instanceof Failure ? new Refused(permitted, error, permitted.decision) : error;
+      throw error instanceof Failure ? new Refused(permitted, error, decision) : error;
     }
   }
 
@@ -764,11 +785,11 @@ export class KeyUse {
     input: DigestedContent | undefined,
     run: Run<T>,
     isRight?: (value: T, token: TokenAdapter) => Promise<boolean>,
+    shown: () => Shown = () => NOTHING_TO_SHOW,
   ): Promise<Performed<T>> {
     const attempts: Attempt[] = [];
     let permitted = start;
-    let spent =
-      permitted.decision.alternatives === undefined ? freeOf(permitted) : await this.#spend(permitted);
+    let spent = isPlain(permitted.decision) ? freeOf(permitted) : await this.#spend(permitted, shown);
     let except: TokenAdapter | undefined;
     for (;;) {
       let token: TokenAdapter | undefined;
@@ -790,7 +811,7 @@ export class KeyUse {
           // Another policy came into force: it counts what it allows, and is what the entry names.
           spent.settle(performedOf(attempts));
           permitted = { ...permitted, decision: found };
-          spent = found.alternatives === undefined ? freeOf(permitted) : await this.#spend(permitted);
+          spent = isPlain(found) ? freeOf(permitted) : await this.#spend(permitted, shown);
         }
         token = binding.token;
         started = performance.now();
@@ -1189,6 +1210,13 @@ function unlike(
     : `a ciphertext of ${version.id} does not open to what was encrypted`;
 }
 
+const NOTHING_TO_SHOW: Shown = { content: { kind: 'not-shown', sha256: '', bytes: 0 } };
+
+/** Nothing is limited, guarded, observed or to be approved, and no window closes. */
+function isPlain({ alternatives, observed }: Decision): boolean {
+  return alternatives === undefined && observed === undefined;
+}
+
 function freeOf(permitted: Permitted): Spent {
   return new NothingSpent(permitted.decision.rule, undefined);
 }
@@ -1203,26 +1231,31 @@ function performedOf(attempts: readonly Attempt[]): PerformedUse {
 }
 
 /** Everything the decision saw, what it took, and what rules on probation would have said. */
-function inputsOf(permitted: Permitted, spent: Spent): NonNullable<EntryDraft['inputs']> {
-  const { circumstances, decision } = permitted;
-  const { observed } = decision;
-  if (spent.charges.length === 0 && spent.guards.length === 0 && observed === undefined) {
+function inputsOf({ circumstances }: Permitted, spent: Spent): NonNullable<EntryDraft['inputs']> {
+  const { charges, guards, observed, approval } = spent;
+  if (charges.length === 0 && guards.length === 0 && observed.length === 0 && approval === undefined) {
     return encodeInputs(circumstances);
   }
-  const costs: { [name: string]: EntryValue } = {};
-  if (spent.charges.length > 0) costs['charges'] = spent.charges;
-  if (spent.guards.length > 0) costs['guards'] = spent.guards;
-  if (observed !== undefined) {
-    costs['observed'] = observed
-      .slice(0, 8)
-      .map(({ rule, missing }) => [rule, (missing[0] ?? '').slice(0, 128)]);
-  }
-  // What was taken has to be counted again after a restart: the content of typed signing gives way to it.
-  const isLong = Buffer.byteLength(JSON.stringify(costs)) > MAX_COST_BYTES;
-  return {
-    ...encodeInputs(isLong ? { ...circumstances, typed: undefined } : circumstances),
-    ...costs,
+  const costs: { [name: string]: EntryValue } = {
+    ...(charges.length === 0 ? {} : { charges }),
+    ...(guards.length === 0 ? {} : { guards }),
+    ...(approval === undefined
+      ? {}
+      : { approval: { id: approval.id, votes: approval.votes, emergency: approval.isEmergency } }),
   };
+  const notes: EntryValue[] = observed
+    .slice(0, 8)
+    .map(({ rule, missing }) => [rule, (missing[0] ?? '').slice(0, 128)]);
+  const all = {
+    ...encodeInputs(circumstances),
+    ...costs,
+    ...(notes.length === 0 ? {} : { observed: notes }),
+  };
+  if (Buffer.byteLength(JSON.stringify(all)) <= MAX_INPUTS_BYTES) return all;
+  // What was taken has to be counted again after a restart: everything else gives way to it.
+  const least = { ...encodeInputs({ ...circumstances, typed: undefined }), ...costs };
+  if (Buffer.byteLength(JSON.stringify(least)) <= MAX_INPUTS_BYTES) return least;
+  return costs;
 }
 
 function canonicalAlgorithm(name: string): string {

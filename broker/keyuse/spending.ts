@@ -1,11 +1,13 @@
-import type { Allowance, Decision } from '../../policy/decision.ts';
+import type { Allowance, Decision, Observation } from '../../policy/decision.ts';
+import type { Approvals, ApprovalUse, Petition } from '../approvals/approvals.ts';
 import type { EntryValue } from '../audit/entry.ts';
 import type { WorkloadIdentity } from '../identity/identity.ts';
+import type { Call } from './call.ts';
 import { Failure, type PerformedUse } from './failure.ts';
 import { encodeGuards } from './guards/guard-entries.ts';
 import type { GuardStore, Reservation } from './guards/guards.ts';
 import { chargesFor, encodeCharges } from './limits/charges.ts';
-import type { Consumption, LimitCounters } from './limits/limits.ts';
+import type { Charge, Consumption, LimitCounters } from './limits/limits.ts';
 
 /** Refusals by limits are limited themselves, so that probing is not free. */
 export interface RefusalLimiter {
@@ -19,6 +21,7 @@ export interface SpendingOptions {
   readonly limits: LimitCounters;
   readonly guards: GuardStore;
   readonly refusals: RefusalLimiter;
+  readonly approvals: Approvals;
   /** Monotonic milliseconds mapped to the epoch. */
   readonly now: () => number;
   /** An entry that consumed something is durable. */
@@ -33,6 +36,16 @@ export interface SpendingOptions {
     | undefined;
 }
 
+/** A permitted use, as far as its costs are concerned. */
+export interface Purchase {
+  readonly decision: Decision;
+  readonly identity: WorkloadIdentity;
+  readonly key: string;
+  readonly bytes: number;
+  /** What people are to agree to; asked for only when a rule wants them to. */
+  readonly petition: () => Omit<Petition, 'allowance'>;
+}
+
 /** What a permitted use has taken from limits and guards, until it is known what came of it. */
 export interface Spent {
   /** The rule that decided: the first whose limits had room. */
@@ -41,6 +54,9 @@ export interface Spent {
   /** As the entry says it, so that it is counted again after a restart. */
   readonly charges: readonly EntryValue[];
   readonly guards: readonly EntryValue[];
+  readonly approval: ApprovalUse | undefined;
+  /** Rules on probation that would have refused, and what they lack. */
+  readonly observed: readonly Observation[];
   /**
    * Reserves the guards' values durably for exactly this content (its SHA-256). Just before the token is asked.
    *
@@ -53,6 +69,7 @@ export interface Spent {
 
 const NO_CHARGES: readonly EntryValue[] = Object.freeze([]);
 const NO_GUARDS: readonly EntryValue[] = Object.freeze([]);
+const NOTHING_OBSERVED: readonly Observation[] = Object.freeze([]);
 
 /**
  * What a decision uses up, taken in one step before the token is asked (DESIGN section 4). A use whose outcome is not
@@ -71,44 +88,103 @@ export class Spending {
     this.#o.onUsed?.(leafIndex, this.#o.now(), identity.spiffeId.id, key, spent.charges);
   }
 
-  /** @throws Failure RATE_LIMITED with `retry_after` */
-  take(decision: Decision, identity: WorkloadIdentity, key: string, bytes: number): Spent | Promise<Spent> {
-    const { alternatives } = decision;
-    if (alternatives === undefined || alternatives.length === 0)
-      return new NothingSpent(decision.rule, undefined);
-    const [first] = alternatives;
-    if (first !== undefined && first.limits.length === 0 && first.guards.length === 0) {
-      return new NothingSpent(first.rule, first);
+  /** Resolves when people have agreed. @throws Failure when they have not, or nobody waits any longer */
+  async approved(id: string, call: Call): Promise<void> {
+    const giveUp = new AbortController();
+    const stop = (): void => giveUp.abort();
+    const timer = setTimeout(stop, Math.max(0, call.deadline - performance.now()));
+    call.addEventListener('abort', stop);
+    if (call.aborted) stop();
+    try {
+      await this.#o.approvals.approved(id, giveUp.signal);
+    } catch (error) {
+      if (!giveUp.signal.aborted) throw error;
+      throw call.aborted
+        ? new Failure('CANCELLED', 'the caller went away')
+        : new Failure('APPROVAL_REQUIRED', 'not yet approved', { metadata: { approval: id } });
+    } finally {
+      clearTimeout(timer);
+      call.removeEventListener('abort', stop);
     }
-    return this.#takeFirst(alternatives, identity, key, bytes);
   }
 
-  async #takeFirst(
-    alternatives: readonly Allowance[],
-    identity: WorkloadIdentity,
-    key: string,
-    bytes: number,
-  ): Promise<Spent> {
-    const { id: spiffeId } = identity.spiffeId;
+  /** @throws Failure RATE_LIMITED with `retry_after`, APPROVAL_REQUIRED with `approval` */
+  take(purchase: Purchase): Spent | Promise<Spent> {
+    const { alternatives, rule, observed } = purchase.decision;
+    if (observed !== undefined) return this.#takeObserved(purchase);
+    const first = alternatives?.[0];
+    if (first === undefined) return new NothingSpent(rule, undefined);
+    if (isFree(first)) return new NothingSpent(first.rule, first);
+    return this.#takeFirst(alternatives!, purchase);
+  }
+
+  /** Rules on probation count as if they were in force; only what they say has no effect. */
+  async #takeObserved(purchase: Purchase): Promise<Spent> {
+    const { alternatives, rule, observed = [] } = purchase.decision;
+    const seen: Observation[] = [];
+    for (const observation of observed) {
+      const charges = this.#charges(observation.limits, purchase);
+      const counted = charges.length === 0 || (await this.#o.limits.consume(charges, this.#o.now())).ok;
+      seen.push(
+        counted ? observation : { ...observation, missing: [...observation.missing, 'a limit is used up'] },
+      );
+    }
+    const first = alternatives?.[0];
+    const spent =
+      first === undefined
+        ? new NothingSpent(rule, undefined)
+        : isFree(first)
+          ? new NothingSpent(first.rule, first)
+          : await this.#takeFirst(alternatives!, purchase);
+    spent.observed = seen;
+    return spent;
+  }
+
+  #charges(limits: Allowance['limits'], { identity, key, bytes }: Purchase): readonly Charge[] {
+    return chargesFor(limits, { spiffeId: identity.spiffeId.id, key, bytes });
+  }
+
+  async #takeFirst(alternatives: readonly Allowance[], purchase: Purchase): Promise<NothingSpent | Taken> {
+    const { key } = purchase;
+    const { id: spiffeId } = purchase.identity.spiffeId;
     const now = this.#o.now();
     const penalty = this.#o.refusals.penalty(spiffeId, now);
     if (penalty !== undefined) throw rateLimited(penalty);
     // Undefined: no rule will ever have room for this.
     let soonest: number | undefined;
+    let needed: Failure | undefined;
     for (const allowance of alternatives) {
-      const charges = chargesFor(allowance.limits, { spiffeId, key, bytes });
+      const charges = this.#charges(allowance.limits, purchase);
       const onRecord = encodeCharges(charges);
       const guards = allowance.guards.length === 0 ? NO_GUARDS : encodeGuards(allowance.guards);
       const taken: Consumption | undefined =
         charges.length === 0 ? undefined : await this.#o.limits.consume(charges, now);
-      if (taken === undefined || taken.ok)
-        return new Taken(allowance, onRecord, guards, taken, this.#o.guards, key);
-      if (taken.retryAfterMs !== undefined)
-        soonest = Math.min(soonest ?? Number.POSITIVE_INFINITY, taken.retryAfterMs);
+      if (taken !== undefined && !taken.ok) {
+        if (taken.retryAfterMs !== undefined)
+          soonest = Math.min(soonest ?? Number.POSITIVE_INFINITY, taken.retryAfterMs);
+        continue;
+      }
+      try {
+        const approval =
+          allowance.quorum === undefined
+            ? undefined
+            : await this.#o.approvals.take({ ...purchase.petition(), allowance });
+        return new Taken(allowance, onRecord, guards, taken, approval, this.#o.guards, key);
+      } catch (error) {
+        // What was not approved did not run.
+        taken?.giveBack();
+        if (!(error instanceof Failure) || error.reason !== 'APPROVAL_REQUIRED') throw error;
+        needed ??= error;
+      }
     }
+    if (needed !== undefined) throw needed;
     const more = this.#o.refusals.refused(spiffeId, now);
     throw rateLimited(soonest === undefined ? undefined : Math.max(soonest, more ?? 0));
   }
+}
+
+function isFree({ limits, guards, quorum }: Allowance): boolean {
+  return limits.length === 0 && guards.length === 0 && quorum === undefined;
 }
 
 /** Of a rule that costs nothing. */
@@ -117,6 +193,8 @@ export class NothingSpent implements Spent {
   readonly allowance: Allowance | undefined;
   readonly charges = NO_CHARGES;
   readonly guards = NO_GUARDS;
+  readonly approval = undefined;
+  observed = NOTHING_OBSERVED;
 
   constructor(rule: string, allowance: Allowance | undefined) {
     this.rule = rule;
@@ -136,6 +214,8 @@ class Taken implements Spent {
   readonly allowance: Allowance;
   readonly charges: readonly EntryValue[];
   readonly guards: readonly EntryValue[];
+  readonly approval: ApprovalUse | undefined;
+  observed = NOTHING_OBSERVED;
   readonly #consumption: (Consumption & { readonly ok: true }) | undefined;
   readonly #store: GuardStore;
   readonly #key: string;
@@ -148,12 +228,14 @@ class Taken implements Spent {
     charges: readonly EntryValue[],
     guards: readonly EntryValue[],
     consumption: (Consumption & { readonly ok: true }) | undefined,
+    approval: ApprovalUse | undefined,
     store: GuardStore,
     key: string,
   ) {
     this.allowance = allowance;
     this.charges = charges;
     this.guards = guards;
+    this.approval = approval;
     this.#consumption = consumption;
     this.#store = store;
     this.#key = key;
@@ -183,6 +265,7 @@ class Taken implements Spent {
     if (performed === 'no') {
       this.#consumption?.giveBack();
       this.#reservation?.release();
+      this.approval?.giveBack();
     } else this.#reservation?.keep();
   }
 }
@@ -215,5 +298,9 @@ export const NOTHING_TO_SPEND: SpendingOptions = {
     }),
   },
   refusals: { refused: () => undefined, penalty: () => undefined },
+  approvals: {
+    take: () => Promise.reject(new Failure('BUSY', 'approvals cannot be looked up now')),
+    approved: () => Promise.reject(new Failure('BUSY', 'approvals cannot be looked up now')),
+  },
   now: () => performance.now(),
 };

@@ -36,6 +36,7 @@ import { TokenKeys } from '../keyuse/token-keys.ts';
 import { PIPELINING, TokenPool } from '../keyuse/token-pool.ts';
 import { SignatureVerifier } from '../keyuse/verify/signature-verifier.ts';
 import { SqliteLoginLedger } from '../state/login-ledger.ts';
+import { SignedTreeMemory } from '../state/signed-tree-memory.ts';
 import { StateStore } from '../state/state-store.ts';
 import type { Log } from '../telemetry/log.ts';
 import { openCounters } from './counters.ts';
@@ -80,11 +81,22 @@ export async function openCore(config: LastmileConfig, log: Log): Promise<Core> 
   const verifierKeyOf = (object: TokenObject): string =>
     // An Ed25519 SubjectPublicKeyInfo ends in the 32 bytes of the key (RFC 8410, section 4).
     formatVerifierKey(makeVerifierKey(config.audit.origin, object.publicKey.slice(-32)));
+  const signedTrees = new SignedTreeMemory(store, config.audit.origin);
+  const rememberSigned = (write: () => void): void => {
+    try {
+      write();
+    } catch (error) {
+      // The checkpoint itself is on disk: what is lost is that a log without it would be found out.
+      log('warn', 'the newest signed tree cannot be remembered', { error: String(error) });
+    }
+  };
   const audit = await openAuditLog({
     storage: new FileStorage(config.audit.directory),
     origin: config.audit.origin,
     // The catalog comes before the log: a history that none of these keys signed is not to be signed by one of them.
     verifierKeys: catalog.versions(config.audit.key).flatMap(({ objects }) => objects.map(verifierKeyOf)),
+    signedTree: signedTrees.last,
+    onSigned: (tree) => rememberSigned(() => signedTrees.signed(tree)),
     indexPath: join(config.state, 'audit-index.db'),
     onWarning: (message, error) => log('warn', message, { error: String(error) }),
     limits: {
@@ -232,6 +244,10 @@ export async function openCore(config: LastmileConfig, log: Log): Promise<Core> 
     if (catalog.find(config.audit.key, 0) === undefined)
       found.push(`the log has no key: create ${config.audit.key} (Ed25519) on a token`);
     found.push(...counters.warnings());
+    for (const { rule, until } of policy.current.observing)
+      found.push(
+        `the rule ${rule} only observes, until ${new Date(until).toISOString()}: it refuses nothing`,
+      );
     found.push('log is not witnessed: it proves nothing against the holder of its key');
     return found;
   };
@@ -286,9 +302,10 @@ export async function openCore(config: LastmileConfig, log: Log): Promise<Core> 
       isClosing = true;
       journal.close();
       policy.close();
-      counters.close();
+      await counters.close();
       // Before the tokens: the last checkpoint is signed by one of them.
       await audit.close();
+      rememberSigned(() => signedTrees.flush());
       await Promise.all(tokens.map((token) => token.close()));
       await verifier.close();
       store.close();

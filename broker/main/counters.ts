@@ -1,13 +1,14 @@
 import { join } from 'node:path';
+import type { Entry } from '../audit/entry-format.ts';
 import type { Sequencer } from '../audit/sequencer.ts';
 import { BrokerClock } from '../keyuse/clock.ts';
-import { decodeGuards } from '../keyuse/guards/guard-entries.ts';
+import { decodeGuards, decodeSnapshot } from '../keyuse/guards/guard-entries.ts';
 import { type LoggedGuards, SqliteGuards } from '../keyuse/guards/sqlite-guards.ts';
 import { AttemptLimiter } from '../keyuse/limits/attempts.ts';
 import { decodeCharges, type LoggedCharge } from '../keyuse/limits/charges.ts';
 import { MemoryLimits } from '../keyuse/limits/memory-limits.ts';
 import { type LoggedUsage, UsageIndex } from '../keyuse/limits/usage-index.ts';
-import { Spending } from '../keyuse/spending.ts';
+import { NOTHING_TO_SPEND, Spending } from '../keyuse/spending.ts';
 import { BudgetRows } from '../state/budget-rows.ts';
 import { GuardRows } from '../state/guard-rows.ts';
 import type { StateStore } from '../state/state-store.ts';
@@ -19,7 +20,7 @@ export interface Counters {
   readonly spending: Spending;
   /** For the operator, in words. */
   warnings(): string[];
-  close(): void;
+  close(): Promise<void>;
 }
 
 const FLUSH_MS = 1000;
@@ -65,10 +66,7 @@ export async function openCounters(options: {
     });
   const budgets = new BudgetRows(store);
   // A state put back from an old copy has used less of a budget than the log says.
-  for (const { counter, subject, amount } of index.budgetTotals()) {
-    const used = budgets.used(counter, subject) ?? 0;
-    if (used < amount) budgets.add([{ counter, subject, amount: amount - used }]);
-  }
+  budgets.raise(index.budgetTotals());
   const limits = new MemoryLimits({
     budgets,
     history: index,
@@ -125,6 +123,7 @@ export async function openCounters(options: {
       limits,
       guards,
       refusals: new AttemptLimiter(),
+      approvals: NOTHING_TO_SPEND.approvals,
       now: () => clock.steadyNow(),
       onUsed: (leafIndex, timeMs, spiffeId, key, charges) =>
         index.record({ leafIndex, timeMs, charges: decodeCharges(charges, spiffeId, key) }),
@@ -139,8 +138,9 @@ export async function openCounters(options: {
               : 'the clock is not synchronised: windows are closed',
           ];
     },
-    close: () => {
+    close: async () => {
       clearInterval(timer);
+      if (audit.failure === undefined) await snapshot();
       try {
         index.close(audit.size, clock.steadyNow());
       } catch (error) {
@@ -160,9 +160,16 @@ async function timeOfLastEntry(audit: Sequencer): Promise<number | undefined> {
   return Date.parse(time);
 }
 
+/** Inputs that were too long for their entry are no reason to count less. @throws Error */
+function requireWhole(leafIndex: number, inputs: Entry['inputs']): void {
+  if (inputs !== undefined && 'omittedBytes' in inputs)
+    throw new Error(`entry ${leafIndex} does not say what it consumed`);
+}
+
 async function* usages(audit: Sequencer, fromLeaf: number): AsyncGenerator<LoggedUsage> {
   for await (const { leafIndex, entry } of audit.read(fromLeaf)) {
     const encoded = entry.inputs?.['charges'];
+    requireWhole(leafIndex, entry.inputs);
     if (entry.kind !== 'key-use' || encoded === undefined || entry.performed === 'no') continue;
     const charges: readonly LoggedCharge[] = decodeCharges(encoded, entry.subject, entry.key ?? '');
     yield { leafIndex, timeMs: Date.parse(entry.time), charges };
@@ -171,7 +178,13 @@ async function* usages(audit: Sequencer, fromLeaf: number): AsyncGenerator<Logge
 
 async function* guarded(audit: Sequencer, fromLeaf: number): AsyncGenerator<LoggedGuards> {
   for await (const { leafIndex, entry } of audit.read(fromLeaf)) {
+    if (entry.kind === 'log' && entry.operation === 'guards.snapshot') {
+      for (const { key, ...head } of decodeSnapshot(entry.detail?.['heads']))
+        yield { leafIndex, key, guards: [head] };
+      continue;
+    }
     const encoded = entry.inputs?.['guards'];
+    requireWhole(leafIndex, entry.inputs);
     if (entry.kind !== 'key-use' || encoded === undefined || entry.performed === 'no') continue;
     const digest = entry.input?.sha256;
     yield {
