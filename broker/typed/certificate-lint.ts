@@ -1,10 +1,11 @@
 import { isIP } from 'node:net';
 import { parseSpiffeId } from '../../policy/spiffe-id.ts';
 import { Failure } from '../keyuse/failure.ts';
+import { patternProblem } from './certificate-names.ts';
 import { type CertificateProfile, EXTENDED_KEY_USAGES, KEY_USAGES } from './certificate-profile.ts';
 import type { RequestedNames } from './csr.ts';
 import { invalid } from './invalid.ts';
-import type { Issuer } from './issuer.ts';
+import { type Issuer, issuersOf } from './issuer.ts';
 import type { SubjectKey } from './subject-key.ts';
 
 const ANY_EXTENDED_KEY_USAGE = '2.5.29.37.0';
@@ -16,8 +17,29 @@ interface Contents {
   readonly names: RequestedNames;
   /** Undefined: the key that signs, which is not known yet. */
   readonly key: SubjectKey | undefined;
-  /** None: it signs itself. */
-  readonly issuers: readonly Issuer[];
+}
+
+const MAX_BACKDATE_SECONDS = 3600;
+/** Profiles live as long as their policy, and are looked at once. */
+const checked = new WeakSet<CertificateProfile>();
+
+/**
+ * What is wrong with a profile whatever is asked of it: to be called when a policy comes into force.
+ *
+ * @throws Failure KEY_UNUSABLE
+ */
+export function checkProfile(profile: CertificateProfile): void {
+  if (checked.has(profile)) return;
+  const problem = patternProblem(profile);
+  if (problem !== undefined) throw unusable(problem);
+  const { max, default: usual = max, backdate = 0 } = profile.validity;
+  if (![max, usual, backdate].every(Number.isSafeInteger) || usual < 1 || usual > max) {
+    throw unusable('validity is not in whole seconds, or its default is above its maximum');
+  }
+  if (backdate < 0 || backdate > MAX_BACKDATE_SECONDS) throw unusable('backdate is over 1 hour');
+  checkUsage(profile);
+  checkAuthority(profile, profile.issuer === 'self' ? [] : issuersOf(profile));
+  checked.add(profile);
 }
 
 /**
@@ -26,12 +48,12 @@ interface Contents {
  * @throws Failure REQUEST_INVALID where another request would do, KEY_UNUSABLE where the profile itself is at fault
  */
 export function certificateShape(profile: CertificateProfile, contents: Contents): void {
-  checkUsage(profile, contents.key);
-  checkAuthority(profile, contents);
+  checkKey(profile, contents.key);
   const { subject, names } = contents;
   const hasNames = NAME_KINDS.some((kind) => names[kind].length > 0);
   // RFC 5280, sections 4.1.2.4 and 4.1.2.6.
   if (subject.length === 0 && profile.ca !== undefined) throw invalid('a CA needs a subject');
+  if (subject.length === 0 && profile.issuer === 'self') throw invalid('what signs itself needs a subject');
   if (subject.length === 0 && !hasNames) throw invalid('a certificate without subject needs a name');
   checkCommonName(profile, contents);
   checkSpiffe(profile, names);
@@ -47,12 +69,15 @@ export function extendedKeyUsages(profile: CertificateProfile): readonly string[
   });
 }
 
-function checkUsage(profile: CertificateProfile, key: SubjectKey | undefined): void {
+function checkUsage(profile: CertificateProfile): void {
   const { keyUsage } = profile;
   if (keyUsage.length === 0 || !keyUsage.every((name) => Object.hasOwn(KEY_USAGES, name))) {
     throw unusable('keyUsage is empty or not known');
   }
   extendedKeyUsages(profile);
+}
+
+function checkKey({ keyUsage }: CertificateProfile, key: SubjectKey | undefined): void {
   if (key === undefined) return;
   const cannot = (name: (typeof keyUsage)[number], types: string): void => {
     if (keyUsage.includes(name)) throw invalid(`the profile is for ${name}, which ${types} keys do not do`);
@@ -63,7 +88,7 @@ function checkUsage(profile: CertificateProfile, key: SubjectKey | undefined): v
   if (key.type === 'RSA' || key.type === 'Ed25519') cannot('keyAgreement', key.type);
 }
 
-function checkAuthority(profile: CertificateProfile, { issuers }: Contents): void {
+function checkAuthority(profile: CertificateProfile, issuers: readonly Issuer[]): void {
   const { ca, keyUsage } = profile;
   const signsCertificates = keyUsage.includes('keyCertSign');
   // RFC 5280, section 4.2.1.9.

@@ -1,5 +1,10 @@
 import { BlockList, isIP, isIPv4 } from 'node:net';
-import { matchesPattern, parseSpiffeIdPattern, spiffeIdSegments } from '../../policy/pattern.ts';
+import {
+  matchesPattern,
+  PatternError,
+  parseSpiffeIdPattern,
+  spiffeIdSegments,
+} from '../../policy/pattern.ts';
 import { parseSpiffeId, SpiffeIdError } from '../../policy/spiffe-id.ts';
 import type { CertificateProfile, SubjectAttribute } from './certificate-profile.ts';
 import type { RequestedNames, RequestedSubject } from './csr.ts';
@@ -10,6 +15,8 @@ import { invalid } from './invalid.ts';
  */
 
 const MAX_NAMES = 100;
+/** `**` becomes two segments of a pattern, of which there are at most 30. */
+const MAX_PATTERN_LABELS = 15;
 const LABEL = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
 // RFC 5322 `atext` without quotes, braces and the like: what other programs read in one way only.
 const LOCAL_PART = /^[A-Za-z0-9!#$%&*+/=?^_~-]+(?:\.[A-Za-z0-9!#$%&*+/=?^_~-]+)*$/;
@@ -52,17 +59,21 @@ export function subjectFor(
 }
 
 function checkText(type: SubjectAttribute, value: string): void {
+  const problem = textProblem(type, value);
+  if (problem !== undefined) throw invalid(problem);
+}
+
+function textProblem(type: SubjectAttribute, value: string): string | undefined {
   // Control, format and unassigned characters can make a name read as another one.
   if (value === '' || value.trim() !== value || /\p{C}/u.test(value) || value.normalize('NFC') !== value) {
-    throw invalid(
-      `${type} of the subject is empty, begins or ends with space, or has characters that do not show`,
-    );
+    return `${type} of the subject is empty, begins or ends with space, or has characters that do not show`;
   }
-  if ([...value].length > MAX_LENGTH[type]) throw invalid(`${type} of the subject is too long`);
-  if (type === 'C' && !/^[A-Z]{2}$/.test(value)) throw invalid('C of the subject is not two capital letters');
+  if ([...value].length > MAX_LENGTH[type]) return `${type} of the subject is too long`;
+  if (type === 'C' && !/^[A-Z]{2}$/.test(value)) return 'C of the subject is not two capital letters';
   if (type === 'serialNumber' && !/^[A-Za-z0-9 '()+,./:=?-]+$/.test(value)) {
-    throw invalid('serialNumber of the subject is not a PrintableString');
+    return 'serialNumber of the subject is not a PrintableString';
   }
+  return undefined;
 }
 
 /** `*` stands for any characters. Takes time linear in the text for every part of the pattern. */
@@ -129,7 +140,7 @@ function isAllowedDns(profile: CertificateProfile, patterns: readonly string[], 
   return patterns.some((text) => {
     // In rules `**` may stand for nothing; here a domain does not stand for what is above it.
     const segments = text.split('.').flatMap((segment) => (segment === '**' ? ['*', '**'] : [segment]));
-    return segments.length <= 30 && matchesPattern({ text, segments, exact: !text.includes('*') }, labels);
+    return matchesPattern({ text, segments, exact: !text.includes('*') }, labels);
   });
 }
 
@@ -176,6 +187,58 @@ function ipAddress(text: string): string {
   // An IPv4 address in IPv6 clothes would be looked for under the wrong kind.
   if (canonical.startsWith('::ffff:')) throw invalid('an IP address is an IPv4 address mapped into IPv6');
   return canonical;
+}
+
+/** A pattern of the profile that can match nothing. Undefined: all is well. */
+export function patternProblem({ names, subject }: CertificateProfile): string | undefined {
+  for (const pattern of names.uri ?? []) {
+    if (pattern.startsWith('spiffe://') && pattern.includes('*')) {
+      try {
+        parseSpiffeIdPattern(pattern);
+      } catch (error) {
+        if (error instanceof PatternError) return `names.uri \`${pattern}\` ${error.message}`;
+        throw error;
+      }
+    } else if (!pattern.startsWith('spiffe://') && pattern.slice(0, -1).includes('*')) {
+      return `names.uri \`${pattern}\` has a wildcard elsewhere than at its end`;
+    }
+  }
+  for (const pattern of names.dns ?? []) {
+    const labels = pattern.split('.');
+    if (
+      labels.length > MAX_PATTERN_LABELS ||
+      !labels.every((label) => /^\*{1,2}$/.test(label) || LABEL.test(label))
+    ) {
+      return `names.dns \`${pattern}\` is not made of lower-case labels, \`*\` and \`**\``;
+    }
+    if (labels.some((label, i) => label === '**' && labels[i + 1] === '**')) {
+      return `names.dns \`${pattern}\` has \`**\` twice in a row`;
+    }
+  }
+  for (const pattern of names.email ?? []) {
+    if (
+      pattern.lastIndexOf('@') < 1 ||
+      pattern.toLowerCase().split('@').at(-1) !== pattern.split('@').at(-1)
+    ) {
+      return `names.email \`${pattern}\` is neither an address nor \`*@\` and a domain, in lower case`;
+    }
+  }
+  const block = (names.ip ?? []).find((text) => !isBlock(text));
+  if (block !== undefined)
+    return `names.ip \`${block}\` is neither an address nor a block such as 10.0.0.0/8`;
+  const fixed = Object.entries(subject).filter(([, value]) => value !== undefined && !value.includes('*'));
+  for (const [type, value] of fixed) {
+    const problem = textProblem(type as SubjectAttribute, value ?? '');
+    if (problem !== undefined) return problem;
+  }
+  return undefined;
+}
+
+function isBlock(text: string): boolean {
+  const [network = '', length, ...more] = text.split('/');
+  const bits = isIPv4(network) ? 32 : 128;
+  if (more.length > 0 || isIP(network) === 0 || network.includes('%')) return false;
+  return length === undefined || (/^\d{1,3}$/.test(length) && Number(length) <= bits);
 }
 
 function isWithin(block: string, address: string): boolean {

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type TypedSigner, typedSigner } from '../../test/fakes/typed-signer.ts';
 import { Failure, type Reason } from '../keyuse/failure.ts';
+import { checkProfile } from './certificate-lint.ts';
 import type { CertificateProfile } from './certificate-profile.ts';
 import { type Applicant, type CertificateInput, certificateRequest } from './sign-certificate.ts';
 
@@ -512,6 +513,21 @@ describe('a self-signed certificate', () => {
     expect(verified(new X509Certificate(rootPem), rootPem)).toContain('OK');
   });
 
+  test('may be no CA, as those are that verifiers of documents are given', async () => {
+    const profile: CertificateProfile = {
+      id: 'document',
+      issuer: 'self',
+      subject: { CN: 'documents' },
+      names: {},
+      validity: { max: DAY },
+      keyUsage: ['digitalSignature'],
+    };
+    const certificate = await issue(root, profile, SELF);
+    expect(certificate.ca).toBe(false);
+    expect(certificate.verify(root.publicKey)).toBe(true);
+    expect(await refusal({ ...profile, subject: {} }, SELF)).toMatchObject({ reason: 'REQUEST_INVALID' });
+  });
+
   test('is of the key that signs, and of no other', async () => {
     expect(await refusal(ROOT, { ...SELF, spki: root.key.publicKey })).toMatchObject({
       reason: 'REQUEST_INVALID',
@@ -522,6 +538,41 @@ describe('a self-signed certificate', () => {
       ca: true,
       pathLength: 1n,
     });
+  });
+});
+
+describe('a profile that cannot be used', () => {
+  test.each<[string, Partial<CertificateProfile>, string]>([
+    ['a SPIFFE ID pattern without a path', { names: { uri: ['spiffe://*'] } }, 'names.uri'],
+    ['a wildcard inside a segment', { names: { uri: ['spiffe://example.org/a*'] } }, 'names.uri'],
+    ['a wildcard amid a URI', { names: { uri: ['https://*.example.org/'] } }, 'names.uri'],
+    ['a domain in capitals', { names: { dns: ['*.Example.org'] } }, 'names.dns'],
+    ['a wildcard inside a label', { names: { dns: ['api-*.example.org'] } }, 'names.dns'],
+    ['`**` twice', { names: { dns: ['**.**.example.org'] } }, 'names.dns'],
+    ['an address without a domain', { names: { email: ['@example.org'] } }, 'names.email'],
+    ['a network that is none', { names: { ip: ['10.0.0.0/33'] } }, 'names.ip'],
+    ['a network in words', { names: { ip: ['localhost'] } }, 'names.ip'],
+    ['a country of three letters', { subject: { C: 'DEU' } }, 'C of the subject'],
+    ['no key usage', { keyUsage: [] }, 'keyUsage'],
+    ['an unknown purpose', { extKeyUsage: ['serverauth'] }, 'extKeyUsage'],
+    ['every purpose', { extKeyUsage: ['2.5.29.37.0'] }, 'anyExtendedKeyUsage'],
+    ['a default above the maximum', { validity: { max: 60, default: 61 } }, 'validity'],
+    ['a beginning long ago', { validity: { max: 60, backdate: 3601 } }, 'backdate'],
+    ['fractions of seconds', { validity: { max: 0.5 } }, 'validity'],
+    ['cRLSign for a leaf', { keyUsage: ['cRLSign'] }, 'for CA certificates'],
+  ])('is refused as a whole, by name: %s', (_, more, problem) => {
+    const profile = web(more);
+    const failure = expect.objectContaining({
+      reason: 'KEY_UNUSABLE',
+      message: expect.stringMatching(/^the profile cannot be used: /),
+    });
+    expect(() => checkProfile(profile)).toThrow(problem);
+    expect(() => checkProfile(profile)).toThrow(failure);
+    expect(() => certificateRequest(input(profile, SELF), profile, NOW)).toThrow(failure);
+  });
+
+  test('is not one of these', () => {
+    for (const profile of [ROOT, web(), web({ wildcards: true, possession: 'none' })]) checkProfile(profile);
   });
 });
 

@@ -2,7 +2,7 @@ import { createPublicKey, hash } from 'node:crypto';
 import type { Facts } from '../../policy/decision.ts';
 import { ecdsaToDer, FACTS, parseAlgorithm } from '../keyuse/algorithms.ts';
 import { Failure } from '../keyuse/failure.ts';
-import { certificateShape } from './certificate-lint.ts';
+import { certificateShape, checkProfile } from './certificate-lint.ts';
 import { namesFor, subjectFor } from './certificate-names.ts';
 import type { CertificateProfile } from './certificate-profile.ts';
 import { parseCsr, type RequestedNames } from './csr.ts';
@@ -50,7 +50,6 @@ interface Applied {
   readonly names: RequestedNames;
 }
 
-const MAX_BACKDATE_SECONDS = 3600;
 const SERIAL_BYTES = 18;
 
 /**
@@ -71,13 +70,14 @@ export function certificateRequest(
 ): TypedRequest {
   if (profile === undefined || profile.id !== input.profile)
     throw invalid('there is no profile of this name');
+  checkProfile(profile);
   const isSelf = profile.issuer === 'self';
   const applied = applicantFor(profile, input.applicant);
   const subject = subjectFor(profile, applied.subject);
   const names = namesFor(profile, applied.names);
   const issuers = isSelf ? [] : issuersOf(profile);
   const validity = validityFor(profile, input.lifetimeSeconds, now, issuers);
-  certificateShape(profile, { subject, names, key: applied.key, issuers });
+  certificateShape(profile, { subject, names, key: applied.key });
 
   const { keyUsage, extKeyUsage = [], ca } = profile;
   const facts: Facts = frozen({
@@ -103,7 +103,7 @@ export function certificateRequest(
   const build = async (signer: SigningKey): Promise<BuiltContent> => {
     serial ??= positive(await signer.random(SERIAL_BYTES));
     const key = applied.key ?? subjectKey(signer.publicKey);
-    if (applied.key === undefined) certificateShape(profile, { subject, names, key, issuers });
+    if (applied.key === undefined) certificateShape(profile, { subject, names, key });
     const plan: CertificatePlan = {
       serial,
       algorithm: algorithmIdentifier(signer.algorithm),
@@ -172,7 +172,7 @@ function validityFor(
       `the certificate would outlive its issuer, which ends at ${new Date(issuersEnd).toISOString()}`,
     );
   }
-  const notBefore = Math.max(start - Math.min(backdate, MAX_BACKDATE_SECONDS) * 1000, issuersBegin);
+  const notBefore = Math.max(start - backdate * 1000, issuersBegin);
   return { notBefore, notAfter, lifetimeSeconds };
 }
 
