@@ -2,13 +2,13 @@
 import {
   Activation,
   compileExpression,
+  type Evaluation,
   type Expression,
   type ExpressionKind,
 } from './condition/expression.ts';
 import { FactsError } from './condition/facts.ts';
 import type { Circumstances, Guard, KeyUseQuestion, Limit } from './decision.ts';
 import { type DynamicParts, MAX_OBSERVATION_MS } from './load-rule.ts';
-import { PolicyError } from './policy-error.ts';
 import { typedGaps } from './typed-rule.ts';
 import {
   describeClosed,
@@ -63,10 +63,45 @@ export class RequestView {
   }
 }
 
+/**
+ * Compiled when it is first asked: ten thousand of them would hold up whatever else a broker does while it takes up a
+ * policy. That each compiles was found out when the file was read.
+ */
+class LazyExpression {
+  readonly #text: string;
+  readonly #kind: ExpressionKind;
+  #compiled: Expression | string | undefined;
+
+  constructor(text: string, kind: ExpressionKind) {
+    this.#text = text;
+    this.#kind = kind;
+  }
+
+  evaluate(view: RequestView): Evaluation {
+    const { activation } = view;
+    if (typeof activation === 'string') return { ok: false, message: activation };
+    const compiled = this.#expression();
+    return typeof compiled === 'string' ? { ok: false, message: compiled } : compiled.evaluate(activation);
+  }
+
+  get usesNow(): boolean {
+    const compiled = this.#expression();
+    return typeof compiled === 'string' || compiled.usesNow;
+  }
+
+  #expression(): Expression | string {
+    if (this.#compiled === undefined) {
+      const result = compileExpression(this.#text, this.#kind);
+      this.#compiled = result.ok ? result.expression : result.message;
+    }
+    return this.#compiled;
+  }
+}
+
 interface CompiledGuard {
   readonly id: string;
   readonly kind: 'monotonic' | 'unique';
-  readonly expression: Expression;
+  readonly expression: LazyExpression;
 }
 
 export class DynamicRule {
@@ -77,7 +112,7 @@ export class DynamicRule {
   readonly #schedule: Schedule;
   readonly #isAlwaysOpen: boolean;
   readonly #parts: DynamicParts;
-  readonly #when: Expression | undefined;
+  readonly #when: LazyExpression | undefined;
   readonly #guards: readonly CompiledGuard[];
 
   constructor(parts: DynamicParts) {
@@ -87,11 +122,11 @@ export class DynamicRule {
     this.#parts = parts;
     this.#schedule = parts.schedule;
     this.#isAlwaysOpen = isAlwaysOpen(parts.schedule);
-    this.#when = parts.when === undefined ? undefined : compiled(parts.when, 'condition');
+    this.#when = parts.when === undefined ? undefined : new LazyExpression(parts.when, 'condition');
     this.#guards = parts.guards.map(({ id, kind, expression }) => ({
       id,
       kind,
-      expression: compiled(expression, kind),
+      expression: new LazyExpression(expression, kind),
     }));
   }
 
@@ -113,11 +148,7 @@ export class DynamicRule {
     gaps.push(...this.#conditionGaps(view));
     if (isDone()) return gaps;
     for (const guard of this.#guards) {
-      const { activation } = view;
-      const result =
-        typeof activation === 'string'
-          ? { ok: false as const, message: activation }
-          : guard.expression.evaluate(activation);
+      const result = guard.expression.evaluate(view);
       if (!result.ok) gaps.push(`guard ${guard.kind} failed: ${result.message}`);
       else if (typeof result.value !== 'boolean')
         guards.push({ id: guard.id, kind: guard.kind, value: result.value });
@@ -165,9 +196,7 @@ export class DynamicRule {
 
   #isSurelyFalse(view: RequestView): boolean {
     if (this.#when === undefined) return false;
-    const { activation } = view;
-    if (typeof activation === 'string') return false;
-    const result = this.#when.evaluate(activation);
+    const result = this.#when.evaluate(view);
     return result.ok && result.value === false;
   }
 
@@ -182,17 +211,8 @@ export class DynamicRule {
 
   #conditionGaps(view: RequestView): readonly string[] {
     if (this.#when === undefined) return [];
-    const { activation } = view;
-    if (typeof activation === 'string') return [`condition failed: ${activation}`];
-    const result = this.#when.evaluate(activation);
+    const result = this.#when.evaluate(view);
     if (!result.ok) return [`condition failed: ${result.message}`];
     return result.value === true ? [] : ['condition is false'];
   }
-}
-
-function compiled(text: string, kind: ExpressionKind): Expression {
-  const result = compileExpression(text, kind);
-  if (result.ok) return result.expression;
-  // It compiled when the file was read: whoever made these parts did not read a file.
-  throw new PolicyError([{ line: 1, column: 1, path: '', message: `an expression: ${result.message}` }]);
 }
