@@ -42,6 +42,8 @@ export function keyUseHandlers(
     call: (deadline: number) => Call,
     deadline: number,
     payload: Uint8Array,
+    /** Hears of what the caller is only told is an internal error. */
+    onInternalError: (error: unknown) => void,
   ) => Promise<Uint8Array>;
 } {
   const log = (leafIndex: number): object => ({ origin: receipts.origin, leafIndex });
@@ -51,6 +53,7 @@ export function keyUseHandlers(
   const streamResponse = reply('SignStreamResponse');
 
   async function sign(caller: Caller, call: Call, request: SignRequest__Output): Promise<object> {
+    call.waitsForApproval = request.waitForApproval;
     const done = await keyUse.sign(caller, call, {
       key: request.key,
       version: request.version,
@@ -88,7 +91,7 @@ export function keyUseHandlers(
     Sign: async (caller, call, payload) =>
       signResponse(await sign(caller, call, signRequest.decode(payload))),
 
-    signStream: async (caller, makeCall, deadline, payload) => {
+    signStream: async (caller, makeCall, deadline, payload, onInternalError) => {
       const request = streamRequest.decode(payload);
       const { requestId } = request;
       if (requestId === '' || Buffer.byteLength(requestId) > 64) {
@@ -101,7 +104,9 @@ export function keyUseHandlers(
           throw new Failure('REQUEST_INVALID', 'sign is missing');
         return streamResponse({ requestId, signed: await sign(caller, makeCall(own), request.sign) });
       } catch (error) {
-        return streamResponse({ requestId, error: wireStatus(asFailure(error)) });
+        const failure = asFailure(error);
+        if (failure.reason === 'INTERNAL') onInternalError(failure.cause ?? failure);
+        return streamResponse({ requestId, error: wireStatus(failure) });
       }
     },
 
@@ -120,6 +125,7 @@ export function keyUseHandlers(
 
     Encrypt: async (caller, call, payload) => {
       const request = encryptRequest.decode(payload);
+      call.waitsForApproval = request.waitForApproval;
       const done = await keyUse.encrypt(caller, call, request);
       return encryptResponse({
         ciphertext: done.ciphertext,
@@ -130,12 +136,15 @@ export function keyUseHandlers(
 
     Decrypt: async (caller, call, payload) => {
       const request = decryptRequest.decode(payload);
+      call.waitsForApproval = request.waitForApproval;
       const done = await keyUse.decrypt(caller, call, request);
       return decryptResponse({ plaintext: done.plaintext, version: done.version, log: log(done.leafIndex) });
     },
 
     Mac: async (caller, call, payload) => {
-      const done = await keyUse.mac(caller, call, macRequest.decode(payload));
+      const request = macRequest.decode(payload);
+      call.waitsForApproval = request.waitForApproval;
+      const done = await keyUse.mac(caller, call, request);
       return macResponse({ mac: done.mac, version: done.version, log: log(done.leafIndex) });
     },
 
@@ -145,7 +154,9 @@ export function keyUseHandlers(
     },
 
     GenerateDataKey: async (caller, call, payload) => {
-      const done = await keyUse.generateDataKey(caller, call, dataKeyRequest.decode(payload));
+      const request = dataKeyRequest.decode(payload);
+      call.waitsForApproval = request.waitForApproval;
+      const done = await keyUse.generateDataKey(caller, call, request);
       return dataKeyResponse({
         plaintext: done.plaintext,
         wrapped: done.wrapped,

@@ -36,6 +36,7 @@ export function typedHandlers(
   return {
     SignJwt: async (caller, call, payload) => {
       const request = jwt.decode(payload);
+      call.waitsForApproval = request.waitForApproval;
       const typed = await made(caller, call, 'sign-jwt', request, () => jwtRequest(request, sources.now()));
       const done = await keyUse.signTyped(caller, call, typed);
       return jwtResponse({
@@ -46,6 +47,7 @@ export function typedHandlers(
     },
     SignCertificate: async (caller, call, payload) => {
       const request = certificate.decode(payload);
+      call.waitsForApproval = request.waitForApproval;
       const typed = await made(caller, call, 'sign-certificate', request, async () => {
         // Loaded by the first who asks: most brokers sign no certificates.
         const { certificateRequest } = await import('../typed/sign-certificate.ts');
@@ -64,6 +66,7 @@ export function typedHandlers(
     },
     SignDsse: async (caller, call, payload) => {
       const request = dsse.decode(payload);
+      call.waitsForApproval = request.waitForApproval;
       const typed = await made(caller, call, 'sign-dsse', request, () => dsseRequest(request));
       const done = await keyUse.signTyped(caller, call, typed);
       return dsseResponse({ envelope: done.result, version: done.version, log: log(done.leafIndex) });

@@ -25,6 +25,11 @@ export interface CallOptions {
   readonly deadlineMs?: number;
   /** Gives the call up: work that the broker has not begun is not done. */
   readonly signal?: AbortSignal;
+  /**
+   * Where people have to agree first: wait for them within the deadline. Otherwise the call rejects with
+   * APPROVAL_REQUIRED and the approval's id in `metadata.approval`; asked again with this set, it goes on waiting.
+   */
+  readonly waitForApproval?: boolean;
 }
 
 /** What a test may put in place of time and chance. */
@@ -116,7 +121,8 @@ export class Transport {
   ): Promise<Out> {
     const patience = this.patience(options);
     // Encoded once: every attempt sends the identical bytes.
-    const bytes = encoded(method.request, request);
+    const asked = options.waitForApproval === true ? { ...request, waitForApproval: true } : request;
+    const bytes = encoded(method.request, asked);
     return withRetries(() => this.#attempt(method, bytes, patience), this.#retry, patience);
   }
 

@@ -5,10 +5,12 @@ export interface DecryptRequest {
   'key'?: (string);
   'ciphertext'?: (Buffer | Uint8Array | string);
   'associatedData'?: (Buffer | Uint8Array | string);
+  'waitForApproval'?: (boolean);
 }
 
 export interface DecryptRequest__Output {
   'key': (string);
   'ciphertext': (Buffer);
   'associatedData': (Buffer);
+  'waitForApproval': (boolean);
 }

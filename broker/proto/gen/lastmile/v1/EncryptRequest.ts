@@ -7,6 +7,7 @@ export interface EncryptRequest {
   'algorithm'?: (string);
   'plaintext'?: (Buffer | Uint8Array | string);
   'associatedData'?: (Buffer | Uint8Array | string);
+  'waitForApproval'?: (boolean);
 }
 
 export interface EncryptRequest__Output {
@@ -15,4 +16,5 @@ export interface EncryptRequest__Output {
   'algorithm': (string);
   'plaintext': (Buffer);
   'associatedData': (Buffer);
+  'waitForApproval': (boolean);
 }

@@ -6,6 +6,7 @@ export interface GenerateDataKeyRequest {
   'version'?: (number);
   'length'?: (number);
   'associatedData'?: (Buffer | Uint8Array | string);
+  'waitForApproval'?: (boolean);
 }
 
 export interface GenerateDataKeyRequest__Output {
@@ -13,4 +14,5 @@ export interface GenerateDataKeyRequest__Output {
   'version': (number);
   'length': (number);
   'associatedData': (Buffer);
+  'waitForApproval': (boolean);
 }

@@ -6,6 +6,7 @@ export interface MacRequest {
   'version'?: (number);
   'algorithm'?: (string);
   'message'?: (Buffer | Uint8Array | string);
+  'waitForApproval'?: (boolean);
 }
 
 export interface MacRequest__Output {
@@ -13,4 +14,5 @@ export interface MacRequest__Output {
   'version': (number);
   'algorithm': (string);
   'message': (Buffer);
+  'waitForApproval': (boolean);
 }

@@ -10,6 +10,7 @@ export interface SignCertificateRequest {
   'csr'?: (Buffer | Uint8Array | string);
   'publicKey'?: (_lastmile_v1_PublicKeyApplicant | null);
   'lifetimeSeconds'?: (number);
+  'waitForApproval'?: (boolean);
   'applicant'?: "csr"|"publicKey";
 }
 
@@ -21,5 +22,6 @@ export interface SignCertificateRequest__Output {
   'csr'?: (Buffer);
   'publicKey'?: (_lastmile_v1_PublicKeyApplicant__Output | null);
   'lifetimeSeconds': (number);
+  'waitForApproval': (boolean);
   'applicant'?: "csr"|"publicKey";
 }

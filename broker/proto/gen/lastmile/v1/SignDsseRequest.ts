@@ -7,6 +7,7 @@ export interface SignDsseRequest {
   'algorithm'?: (string);
   'payloadType'?: (string);
   'payload'?: (Buffer | Uint8Array | string);
+  'waitForApproval'?: (boolean);
 }
 
 export interface SignDsseRequest__Output {
@@ -15,4 +16,5 @@ export interface SignDsseRequest__Output {
   'algorithm': (string);
   'payloadType': (string);
   'payload': (Buffer);
+  'waitForApproval': (boolean);
 }

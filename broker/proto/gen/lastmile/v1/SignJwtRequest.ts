@@ -8,6 +8,7 @@ export interface SignJwtRequest {
   'claims'?: (Buffer | Uint8Array | string);
   'lifetimeSeconds'?: (number);
   'type'?: (string);
+  'waitForApproval'?: (boolean);
 }
 
 export interface SignJwtRequest__Output {
@@ -17,4 +18,5 @@ export interface SignJwtRequest__Output {
   'claims': (Buffer);
   'lifetimeSeconds': (number);
   'type': (string);
+  'waitForApproval': (boolean);
 }

@@ -9,6 +9,7 @@ export interface SignRequest {
   'message'?: (Buffer | Uint8Array | string);
   'digest'?: (Buffer | Uint8Array | string);
   'signatureFormat'?: (_lastmile_v1_SignatureFormat);
+  'waitForApproval'?: (boolean);
   'content'?: "message"|"digest";
 }
 
@@ -19,5 +20,6 @@ export interface SignRequest__Output {
   'message'?: (Buffer);
   'digest'?: (Buffer);
   'signatureFormat': (_lastmile_v1_SignatureFormat__Output);
+  'waitForApproval': (boolean);
   'content'?: "message"|"digest";
 }
