@@ -2,6 +2,9 @@ import type { Clock } from './clock.ts';
 import type { CheckpointSigner } from './publisher.ts';
 import type { RefusalLimits } from './refusals.ts';
 import type { Storage } from './storage.ts';
+import type { TreeHead } from './tlog/checkpoint.ts';
+
+export type SignedTree = Pick<TreeHead, 'treeSize' | 'rootHash'>;
 
 export interface AuditLogOptions {
   readonly storage: Storage;
@@ -16,6 +19,10 @@ export interface AuditLogOptions {
    * out. A checkpoint that none of them signed is not this log's: without any, none is believed.
    */
   readonly verifierKeys?: readonly string[] | undefined;
+  /** A tree that is known to have been signed, from elsewhere than the log: the log must go on from it. */
+  readonly signedTree?: SignedTree | undefined;
+  /** A checkpoint of this tree is durable. */
+  readonly onSigned?: ((tree: SignedTree) => void) | undefined;
   readonly clock?: Clock | undefined;
   /** What an operator should know; the log itself goes on. */
   readonly onWarning?: ((message: string, error: unknown) => void) | undefined;

@@ -1,6 +1,6 @@
 import type { Batch, EntryRow } from './batch.ts';
 import type { Storage } from './storage.ts';
-import { formatTreeHead } from './tlog/checkpoint.ts';
+import { formatTreeHead, type TreeHead } from './tlog/checkpoint.ts';
 import { TlogError } from './tlog/hash.ts';
 import { formatNote, parseVerifierKey, type VerifierKey, verifySignature } from './tlog/note.ts';
 import { bundlePrefix, parseTilePath, splitBundle, TILE_WIDTH, tilePath, tileWidth } from './tlog/tile.ts';
@@ -34,6 +34,8 @@ export interface PublisherOptions {
   readonly origin: string;
   /** Entries up to `treeSize` are in published tiles. */
   readonly onPublished: (rows: readonly EntryRow[], treeSize: number) => Promise<void>;
+  /** A checkpoint of this tree is durable. */
+  readonly onSigned: (tree: Pick<TreeHead, 'treeSize' | 'rootHash'>) => void;
   readonly onWarning: (message: string, error: unknown) => void;
 }
 
@@ -204,7 +206,8 @@ export class Publisher {
     if (this.#signer === undefined || !this.#lacksCheckpoint) return;
     const { key, sign } = this.#signer;
     const treeSize = this.treeSize;
-    const text = formatTreeHead({ origin: this.#options.origin, treeSize, rootHash: this.#edge.root() });
+    const rootHash = this.#edge.root();
+    const text = formatTreeHead({ origin: this.#options.origin, treeSize, rootHash });
     const signature = await sign(Buffer.from(text));
     if (!verifySignature(text, key, signature))
       throw new TlogError('the signature of the checkpoint does not verify');
@@ -212,6 +215,7 @@ export class Publisher {
     await this.#writeFiles([{ path: CHECKPOINT, bytes: Buffer.from(note) }]);
     this.#checkpoint = { note, treeSize };
     this.#checkpointPartials = partialsOf(treeSize);
+    this.#options.onSigned({ treeSize, rootHash });
     await this.#removeOldPartials();
   }
 

@@ -1,6 +1,7 @@
 import { type Batch, type EntryRow, rowOf, type SubjectHead } from './batch.ts';
 import { parseEntry } from './entry-format.ts';
 import type { LogIndex } from './log-index.ts';
+import type { SignedTree } from './options.ts';
 import {
   CHECKPOINT,
   INCOMING,
@@ -36,6 +37,8 @@ export interface RecoveryOptions {
   readonly origin: string;
   /** One of them must have signed the last checkpoint. */
   readonly verifierKeys: readonly string[];
+  /** What the log must have as its beginning, whatever its files say of themselves. */
+  readonly signedTree: SignedTree | undefined;
 }
 
 /**
@@ -43,7 +46,12 @@ export interface RecoveryOptions {
  *
  * @throws TlogError when entries that were acknowledged are missing or changed (`AUDIT_INCONSISTENT`)
  */
-export async function recover({ storage, origin, verifierKeys }: RecoveryOptions): Promise<Recovered> {
+export async function recover({
+  storage,
+  origin,
+  verifierKeys,
+  signedTree,
+}: RecoveryOptions): Promise<Recovered> {
   for (const name of await storage.list(INCOMING)) await storage.remove(`${INCOMING}/${name}`);
   const checkpoint = await readCheckpoint(storage, origin, verifierKeys);
   const headFile = await readIfPresent(storage, TREE_HEAD);
@@ -55,10 +63,13 @@ export async function recover({ storage, origin, verifierKeys }: RecoveryOptions
   if (checkpoint !== undefined && checkpoint.head.treeSize > treeSize) {
     throw new TlogError(`the log has ${treeSize} entries, its last checkpoint ${checkpoint.head.treeSize}`);
   }
+  if (signedTree !== undefined && signedTree.treeSize > treeSize)
+    throw new TlogError(`the log has ${treeSize} entries, ${signedTree.treeSize} were signed`);
   const { edge, bundle } = await readEdge(storage, treeSize);
   if (head !== undefined && !equalHashes(edge.root(), head.rootHash))
     throw new TlogError('the tiles are not those of the tree head');
-  if (checkpoint !== undefined) await checkPrefix(storage, treeSize, edge, checkpoint.head);
+  for (const signed of [checkpoint?.head, signedTree])
+    if (signed !== undefined) await checkPrefix(storage, treeSize, edge, signed);
 
   const tail = await readTail(storage, treeSize);
   const lastPublished =
@@ -140,15 +151,14 @@ async function checkPrefix(
   storage: Storage,
   treeSize: number,
   edge: TreeEdge,
-  signed: TreeHead,
+  signed: SignedTree,
 ): Promise<void> {
   const read = nodesFromTiles(
     async (level, index) =>
       edge.unfinishedTile(level, index) ?? (await readTileOf(storage, treeSize, level, index)),
   );
   const root = await treeRoot(signed.treeSize, read);
-  if (!equalHashes(root, signed.rootHash))
-    throw new TlogError('the log does not begin with what its last checkpoint signed');
+  if (!equalHashes(root, signed.rootHash)) throw new TlogError('the log does not begin with what its last checkpoint signed');
 }
 
 async function lastEntryOf(storage: Storage, treeSize: number): Promise<Uint8Array | undefined> {

@@ -8,7 +8,7 @@ import { makeLogSigner } from '../../test/fakes/log-signer.ts';
 import type { EntryDraft } from './entry.ts';
 import { parseEntry } from './entry-format.ts';
 import { FileStorage } from './file-storage.ts';
-import type { AuditLogOptions } from './options.ts';
+import type { AuditLogOptions, SignedTree } from './options.ts';
 import { openAuditLog, type Sequencer } from './sequencer.ts';
 import { readIfPresent } from './storage.ts';
 import { parseVerifierKey } from './tlog/note.ts';
@@ -233,6 +233,27 @@ describe('a history that was written while nobody was looking', () => {
     await first.close();
     const log = await open({ signer: undefined });
     expect(log.failure).toMatchObject({ reason: 'AUDIT_INCONSISTENT' });
+  });
+
+  it('is not taken up without what is known to have been signed, though nothing signs it', async () => {
+    const signed: SignedTree[] = [];
+    const log = await open({ onSigned: (tree) => signed.push(tree) });
+    await log.append(draftOf('a'));
+    await log.close();
+    const signedTree = signed.at(-1)!;
+    expect(signedTree.treeSize).toBe(3);
+    const again = await open({ signedTree });
+    expect(again.failure).toBeUndefined();
+    await again.close();
+
+    for (const entries of [0, 9]) {
+      storage = new FakeStorage();
+      const forged = await open({ signer: undefined });
+      for (let i = 0; i < entries; i++) await forged.append(draftOf('b'));
+      await forged.close();
+      const taken = await open({ signedTree });
+      expect(taken.failure).toMatchObject({ reason: 'AUDIT_INCONSISTENT' });
+    }
   });
 
   it('goes on under a new key when the old one signed it', async () => {

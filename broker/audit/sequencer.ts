@@ -42,7 +42,6 @@ export const LOG_SUBJECT = 'lastmile';
  * @throws AuditError when the directory cannot be read, or another broker has the log open
  */
 export async function openAuditLog(options: AuditLogOptions): Promise<Sequencer> {
-  const { storage, origin } = options;
   let index: LogIndex;
   try {
     index = new LogIndex(options.indexPath);
@@ -54,7 +53,7 @@ export async function openAuditLog(options: AuditLogOptions): Promise<Sequencer>
     );
   }
   try {
-    const { recovered, heads } = await prepare(storage, origin, index, verifierKeysOf(options));
+    const { recovered, heads } = await prepare(options, index);
     const log = new Sequencer(options, index, recovered, heads, undefined);
     await log.announce(recovered);
     return log;
@@ -85,10 +84,11 @@ function verifierKeysOf({ verifierKeys, signer }: AuditLogOptions): readonly str
   return verifierKeys ?? (signer === undefined ? [] : [signer.verifierKey]);
 }
 
-async function prepare(storage: Storage, origin: string, index: LogIndex, verifierKeys: readonly string[]) {
+async function prepare(options: AuditLogOptions, index: LogIndex) {
+  const { storage, origin, signedTree } = options;
   for (const directory of [SEGMENTS, INCOMING]) await storage.makeDirectory(directory);
   await storage.syncDirectory('.');
-  const recovered = await recover({ storage, origin, verifierKeys });
+  const recovered = await recover({ storage, origin, signedTree, verifierKeys: verifierKeysOf(options) });
   return { recovered, heads: await catchUp(index, recovered, storage) };
 }
 
@@ -149,6 +149,7 @@ export class Sequencer implements AuditLog {
       storage: options.storage,
       origin: options.origin,
       onPublished: (rows, treeSize) => this.#published(rows, treeSize),
+      onSigned: (tree) => options.onSigned?.(tree),
       onWarning: this.#warn,
     });
     this.#publisher.setSigner(options.signer);
