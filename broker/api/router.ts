@@ -129,7 +129,9 @@ export class Router {
     request: IncomingRequest,
   ): Promise<Uint8Array> {
     if (method.name === 'SignStream') {
-      return this.#options.keyUse.signStream(caller, newCall, request.deadline, request.payload);
+      return this.#options.keyUse.signStream(caller, newCall, request.deadline, request.payload, (error) =>
+        this.#options.onInternalError(method.path, error),
+      );
     }
     const handler =
       method.service === 'KeyUse'
