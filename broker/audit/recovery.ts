@@ -158,7 +158,8 @@ async function checkPrefix(
       edge.unfinishedTile(level, index) ?? (await readTileOf(storage, treeSize, level, index)),
   );
   const root = await treeRoot(signed.treeSize, read);
-  if (!equalHashes(root, signed.rootHash)) throw new TlogError('the log does not begin with what its last checkpoint signed');
+  if (!equalHashes(root, signed.rootHash))
+    throw new TlogError('the log does not begin with what its last checkpoint signed');
 }
 
 async function lastEntryOf(storage: Storage, treeSize: number): Promise<Uint8Array | undefined> {
