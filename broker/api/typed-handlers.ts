@@ -22,7 +22,7 @@ export interface TypedSources {
 
 /** Typed signing: what stands in a request becomes what its type says, key use does the rest. */
 export function typedHandlers(
-  keyUse: Pick<KeyUse, 'signTyped' | 'refuseTyped'>,
+  keyUse: Pick<KeyUse, 'signTyped' | 'refuseTyped' | 'mayAskFor'>,
   sources: TypedSources,
   log: (leafIndex: number) => object,
 ): Readonly<Record<'SignJwt' | 'SignCertificate' | 'SignDsse', Handler>> {
@@ -81,11 +81,16 @@ export function typedHandlers(
     request: { readonly key: string; readonly algorithm: string },
     make: () => TypedRequest | Promise<TypedRequest>,
   ): Promise<TypedRequest> {
+    const { key, algorithm } = request;
+    const asked = { operation, key, algorithm };
+    if (!keyUse.mayAskFor(caller, operation, key)) {
+      const denied = new Failure('POLICY_DENIED', 'the policy does not allow this');
+      throw await keyUse.refuseTyped(caller, call, asked, denied);
+    }
     try {
       return await make();
     } catch (error) {
       if (!(error instanceof Failure)) throw error;
-      const asked = { operation, key: request.key, algorithm: request.algorithm };
       throw await keyUse.refuseTyped(caller, call, asked, error);
     }
   }

@@ -258,6 +258,14 @@ export class KeyUse {
     });
   }
 
+  /** Whether some content of this kind may be signed: nobody else's is read, which costs more than a decision. */
+  mayAskFor(caller: Caller, operation: TypedOperation, key: string): boolean {
+    return (
+      this.#identityFailure(caller) === undefined &&
+      this.#o.policy().usableOperations(caller.identity.spiffeId.id, key).includes(operation)
+    );
+  }
+
   /** Nothing can be made of a typed request. On record; then what the caller is told. */
   async refuseTyped(
     caller: Caller,
@@ -267,9 +275,9 @@ export class KeyUse {
   ): Promise<Failure> {
     const use = this.#use(caller, call, asked.operation, asked, 'typed', 0);
     // What is wrong with a request is for those who may make one: it can tell which profiles there are.
-    const { id } = caller.identity.spiffeId;
-    const mayAsk = this.#o.policy().usableOperations(id, asked.key).includes(asked.operation);
-    const told = this.#identityFailure(caller) ?? (mayAsk ? failure : new Failure('POLICY_DENIED', DENIED));
+    const denied = new Failure('POLICY_DENIED', DENIED);
+    const mayAsk = this.mayAskFor(caller, asked.operation, asked.key);
+    const told = this.#identityFailure(caller) ?? (mayAsk ? failure : denied);
     return this.#settled(new Refused(use, told));
   }
 
