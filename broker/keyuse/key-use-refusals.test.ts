@@ -1,3 +1,4 @@
+// Longer than most: a refusal tells nothing only if all of them are the same, so they stand side by side.
 import { randomBytes } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import {

@@ -1,3 +1,4 @@
+// Longer than most: one token is one object, and what it polices is spread over everything that it can be asked.
 import { createPublicKey, randomBytes } from 'node:crypto';
 import {
   AdapterError,
