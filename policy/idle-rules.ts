@@ -1,5 +1,5 @@
 /** Rules that are right and probably not meant: they never match, or change nothing. Warned about, never refused. */
-import type { Limit } from './decision.ts';
+import { type Limit, type Operation, TYPED_OPERATIONS } from './decision.ts';
 import { formatDuration } from './duration.ts';
 import type { LoadedRule } from './load-rule.ts';
 import { matchesPattern, type Pattern, patternCovers } from './pattern.ts';
@@ -35,6 +35,8 @@ export function warnOfIdleRules(rules: readonly LoadedRule[], look: Look): void 
   const freely = rules.filter((rule) => rule.effect === 'allow' && rule.dynamic === undefined);
   const comparesDenies = denies.length * rules.length <= MAX_COVER_CHECKS;
   const comparesAllows = freely.length * rules.length <= MAX_COVER_CHECKS;
+  const typed = rules.filter((rule) => rule.effect === 'allow' && rule.operations.some(isTyped));
+  if (typed.length * rules.length <= MAX_COVER_CHECKS) warnOfRawSigning(rules, typed, look.report);
   const keys = look.knownKeys?.map((name) => name.split('/'));
   const workloads = look.knownWorkloads?.map((id) => id.slice('spiffe://'.length).split('/'));
   for (const rule of rules) {
@@ -65,6 +67,25 @@ export function warnOfIdleRules(rules: readonly LoadedRule[], look: Look): void 
         `the rule \`${rule.id}\` changes nothing: the rule \`${wider.id}\` allows all of it, always`,
       );
     }
+  }
+}
+
+function isTyped(operation: Operation): boolean {
+  return (TYPED_OPERATIONS as readonly Operation[]).includes(operation);
+}
+
+function warnOfRawSigning(rules: readonly LoadedRule[], typed: readonly LoadedRule[], report: Report): void {
+  for (const rule of rules) {
+    if (rule.effect === 'deny' || !rule.operations.includes('sign')) continue;
+    const by = typed.find(({ keys }) =>
+      rule.keys.every((key) => keys.some((other) => patternCovers(other, key))),
+    );
+    if (by === undefined) continue;
+    const who = by === rule ? 'it also allows' : `the rule \`${by.id}\` allows`;
+    report.warn(
+      ['rules', rule.index, 'operations'],
+      `the rule \`${rule.id}\` allows \`sign\` to nobody: ${who} typed signing with these keys, which then take nothing else`,
+    );
   }
 }
 

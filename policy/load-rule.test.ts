@@ -383,6 +383,22 @@ describe('warned about', () => {
     expect(warnings(rules(wide.replace('}', ", when: 'true'}"), `{id: a, ${OK}}`))).toEqual([]);
   });
 
+  it('signing of what is not understood, with keys of typed rules', () => {
+    const wide = '{id: t, workloads: ["spiffe://example.org/x"], keys: ["*"], operations: [sign-jwt]}';
+    expect(warnings(rules(`{id: a, ${OK}}`, wide))).toEqual([
+      expect.stringContaining('the rule `a` allows `sign` to nobody: the rule `t` allows typed signing'),
+    ]);
+    expect(warnings(rules(`{id: a, ${base('sign, sign-jwt')}}`))).toEqual([
+      expect.stringContaining('it also allows typed signing'),
+    ]);
+    expect(
+      warnings(
+        rules('{id: a, workloads: ["spiffe://example.org/x"], keys: ["**"], operations: [sign]}', wide),
+      ),
+    ).toEqual([]);
+    expect(warnings(rules(`{id: a, ${base('verify')}}`, wide))).toEqual([]);
+  });
+
   it('a deny rule with a condition or a window makes nothing void', () => {
     expect(
       warnings(rules(`{id: a, ${OK}}`, `{id: no, effect: deny, ${OK}, when: 'request.bytes > 5'}`)),
