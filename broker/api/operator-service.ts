@@ -27,6 +27,7 @@ import type { ReadTileRequest__Output } from '../proto/gen/lastmile/v1/ReadTileR
 import type { UnblockTokenRequest__Output } from '../proto/gen/lastmile/v1/UnblockTokenRequest.ts';
 import type { AdminMethod, AuditMethod } from '../proto/methods.ts';
 import type { Handler } from './key-use-service.ts';
+import { Unreadable } from './messages.ts';
 import { type PolicyVersions, servePolicies } from './policy-service.ts';
 import { asFailure } from './status.ts';
 
@@ -200,9 +201,7 @@ export function operatorHandlers(services: OperatorServices): ReadonlyMap<string
       try {
         decoded = request.decode(payload) as In;
       } catch (cause) {
-        throw new Failure('REQUEST_INVALID', 'request is not a well-formed message of this method', {
-          cause,
-        });
+        throw new Unreadable(cause);
       }
       return response.encode(await run(decoded, permission, call));
     });

@@ -7,6 +7,7 @@ import { Failure } from '../keyuse/failure.ts';
 import { codec } from '../proto/codec.ts';
 import { METHODS } from '../proto/methods.ts';
 import type { Handler, keyUseHandlers } from './key-use-service.ts';
+import { Unreadable } from './messages.ts';
 import { Router } from './router.ts';
 
 const CONNECTION = 7;
@@ -210,5 +211,42 @@ describe('bytes of requests that wait', () => {
     const after = ask('Sign', megabytes(32));
     await after.arrived;
     expect(after.sent).toEqual([{ ok: 'done' }]);
+  });
+});
+
+describe('a request that cannot be read', () => {
+  it('is counted before its refusal is told', async () => {
+    handler = () => Promise.reject(new Unreadable(new Error('truncated')));
+    const answer = ask('Sign');
+    await answer.arrived;
+    expect(answer.sent).toMatchObject([{ code: 3, reason: 'REQUEST_INVALID' }]);
+    expect(log.refusals).toMatchObject([
+      { subject: API, operation: 'KeyUse.Sign', decision: 'deny', reason: 'REQUEST_INVALID' },
+    ]);
+  });
+});
+
+describe('requests that wait', () => {
+  it('are bounded by their bytes for each workload, until they are over', async () => {
+    let finish: () => void = () => undefined;
+    const held = new Promise<void>((resolve) => {
+      finish = resolve;
+    });
+    handler = () => held.then(() => Buffer.from('done'));
+    const megabyte = new Uint8Array(1 << 20);
+    const waiting = Array.from({ length: 32 }, () => ask('Sign', megabyte));
+    const refused = ask('Sign', megabyte);
+    await refused.arrived;
+    expect(refused.sent).toMatchObject([{ code: 8, reason: 'BUSY' }]);
+    // What was cancelled may still be waiting with all its bytes.
+    for (const answer of waiting) router.cancel(answer);
+    const stillRefused = ask('Sign', megabyte);
+    await stillRefused.arrived;
+    expect(stillRefused.sent).toMatchObject([{ reason: 'BUSY' }]);
+    finish();
+    await Promise.all(waiting.map(({ arrived }) => arrived));
+    const served = ask('Sign', megabyte);
+    await served.arrived;
+    expect(served.sent).toEqual([{ ok: 'done' }]);
   });
 });

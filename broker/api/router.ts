@@ -3,6 +3,7 @@ import { Call, type Caller } from '../keyuse/call.ts';
 import { Failure } from '../keyuse/failure.ts';
 import { type Method, methodByNumber } from '../proto/methods.ts';
 import type { Handler, keyUseHandlers } from './key-use-service.ts';
+import { Unreadable } from './messages.ts';
 import { asFailure, codeOf, encodeStatus, wireStatus } from './status.ts';
 
 /** One undecoded request, from whatever carried it here. */
@@ -101,10 +102,36 @@ export class Router {
         const failure = error instanceof AuditError ? fromAudit(error) : asFailure(error);
         if (failure.reason === 'INTERNAL')
           this.#options.onInternalError(method.path, failure.cause ?? failure);
-        this.#fail(reply, failure);
-        over();
+        if (!(failure instanceof Unreadable)) {
+          this.#fail(reply, failure);
+          over();
+          return;
+        }
+        this.#recordUnreadable(method, caller, failure).then((told) => {
+          this.#fail(reply, told);
+          over();
+        });
       },
     );
+  }
+
+  /** Garbage is counted like any refusal: a workload that sends nothing else shows in the log. */
+  async #recordUnreadable(method: Method, caller: Caller, failure: Failure): Promise<Failure> {
+    try {
+      await this.#options.audit.appendRefusal({
+        kind: method.service === 'KeyUse' ? 'key-use' : 'method',
+        subject: caller.identity.spiffeId.id,
+        credential: caller.identity.credential.sha256,
+        peer: caller.peer,
+        operation: `${method.service}.${method.name}`,
+        decision: 'deny',
+        reason: failure.reason,
+        performed: 'no',
+      });
+      return failure;
+    } catch (error) {
+      return error instanceof AuditError ? fromAudit(error) : asFailure(error);
+    }
   }
 
   #takeBytes(spiffeId: string, size: number): boolean {
