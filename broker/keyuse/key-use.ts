@@ -1292,8 +1292,18 @@ function attempt(
 
 /** What an earlier attempt may have done is not undone by a later one that did not run. */
 function withHistory(failure: Failure, attempts: readonly Attempt[]): Failure {
-  if (failure.performed !== 'no' || attempts.every((earlier) => earlier.performed === 'no')) return failure;
-  return new Failure(failure.reason, failure.message, { performed: 'unknown', cause: failure });
+  const worst = attempts.some((earlier) => earlier.performed === 'yes')
+    ? 'yes'
+    : attempts.some((earlier) => earlier.performed === 'unknown')
+      ? 'unknown'
+      : 'no';
+  const order = ['no', 'unknown', 'yes'];
+  if (order.indexOf(worst) <= order.indexOf(failure.performed)) return failure;
+  return new Failure(failure.reason, failure.message, {
+    performed: worst,
+    metadata: { ...failure.metadata },
+    cause: failure,
+  });
 }
 
 function auditFailure(error: unknown, performed: Failure['performed']): Failure {
