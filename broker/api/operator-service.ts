@@ -262,7 +262,12 @@ export function operatorHandlers(services: OperatorServices): ReadonlyMap<string
         token: bounded(request.token),
         source: request.source ?? '',
       },
-      () => services.administration.importKey({ ...request, source: importSource(request) }),
+      () => {
+        // Field by field: a decoded message has what was not sent on its prototype, which a spread leaves behind.
+        const { key, purpose, algorithms, token, verify } = request;
+        const source = importSource(request);
+        return services.administration.importKey({ key, purpose, algorithms, token, verify, source });
+      },
       { key: bounded(request.key) },
     );
     return { version: describeVersion(value), log: position(leafIndex) };
