@@ -6,8 +6,9 @@
  * (they depend on the machine's own; windows are the place for them).
  */
 import type { ASTNode } from '@marcbachmann/cel-js';
-import { RE2JS, RE2JSException } from 're2js';
+import { RE2JSException } from 're2js';
 import { MAX_FACT_ENTRIES } from './facts.ts';
+import { LinearPattern, MAX_PATTERN_PROGRAM } from './linear-pattern.ts';
 
 export class BoundsError extends Error {
   override readonly name = 'BoundsError';
@@ -202,8 +203,12 @@ function bindPattern(argument: ASTNode | undefined, offset: number): void {
     throw new BoundsError(argument.pos, `the pattern is longer than ${MAX_PATTERN_LENGTH} characters`);
   }
   try {
+    const linear = new LinearPattern(pattern);
+    if (linear.programSize > MAX_PATTERN_PROGRAM) {
+      throw new BoundsError(argument.pos, 'the pattern is too large once its repetitions are written out');
+    }
     // The node is ours: parsed for this expression alone, and not looked at by anybody yet.
-    (argument as { args: unknown }).args = RE2JS.compile(pattern);
+    (argument as { args: unknown }).args = linear;
   } catch (error) {
     if (!(error instanceof RE2JSException)) throw error;
     throw new BoundsError(argument.pos, `the pattern is none of RE2: ${error.message}`);

@@ -217,6 +217,19 @@ describe('is bounded', () => {
     expect(performance.now() - begun).toBeLessThan(1000);
   });
 
+  it('gives patterns only so much text, all those of one evaluation together', () => {
+    const aud = Array.from({ length: 200 }, (_, i) => `https://service-${i}.example.org/path`);
+    const host = 'request.jwt.aud.all(a, a.matches("^https://[a-z0-9-]+[.]example[.]org/"))';
+    const large = 'request.jwt.text.matches("a(a|b){300}c")';
+    const facts = { aud, text: 'ab'.repeat(2000) };
+    for (let i = 0; i < 3; i++) expect(holds(host, facts)).toBe(true);
+    expect(holds(large, { text: 'ab'.repeat(1000) })).toBe(false);
+    expect(holds(large, facts)).toBe(false);
+    expect(holds(`${large} || ${large}`, facts)).toContain('too much text to look through');
+    expect(holds(`!(${large}) && true || 1 / 0 == 1`, { text: 'ab'.repeat(4000) })).not.toBe(true);
+    expect(refusal('"a".matches("(a{1,100}b){9}")')).toContain('too large once its repetitions');
+  });
+
   it('takes the worst that is accepted in bounded time', () => {
     const list = (prefix: string) => Array.from({ length: 256 }, (_, i) => `${prefix}${i}`);
     const begun = performance.now();
@@ -252,6 +265,15 @@ it('changes nothing that others see, and remembers nothing', () => {
   for (let i = 0; i < 3; i++) {
     expect(holds('request.jwt.aud.map(a, a + "x") == ["ax", "bx"]', facts)).toBe(true);
     expect(holds('request.jwt.aud.map(a, a + "x") == ["ax", "bx"]', { aud: ['c'] })).toBe(false);
+  }
+});
+
+it('leaves stack traces to others as they were', () => {
+  const before = Error.stackTraceLimit;
+  expect(before).toBeGreaterThan(0);
+  for (const text of ['true', '1 / 0 == 1']) {
+    evaluate(text);
+    expect(Error.stackTraceLimit).toBe(before);
   }
 });
 
