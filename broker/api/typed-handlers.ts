@@ -48,12 +48,14 @@ export function typedHandlers(
     SignCertificate: async (caller, call, payload) => {
       const request = certificate.decode(payload);
       call.waitsForApproval = request.waitForApproval;
+      const { key, version, algorithm, profile, lifetimeSeconds } = request;
       const typed = await made(caller, call, 'sign-certificate', request, async () => {
         // Loaded by the first who asks: most brokers sign no certificates.
         const { certificateRequest } = await import('../typed/sign-certificate.ts');
         return certificateRequest(
-          { ...request, applicant: applicantOf(request) },
-          sources.profileOf(request.profile),
+          // Field by field: a decoded message has what was not sent on its prototype, which a spread leaves behind.
+          { key, version, algorithm, profile, lifetimeSeconds, applicant: applicantOf(request) },
+          sources.profileOf(profile),
           sources.now(),
         );
       });
