@@ -1,15 +1,16 @@
-import { createHash } from 'node:crypto';
 import { type Command, Option } from 'commander';
 import { checkPolicy, explainText } from '../../policy/check.ts';
-import { compilePolicy } from '../../policy/compile.ts';
 import { type ExplainedDecision, OPERATIONS, type Operation } from '../../policy/decision.ts';
 import { MAX_POLICY_BYTES } from '../../policy/load.ts';
-import { PolicyError } from '../../policy/policy-error.ts';
 import { formatSourceIssue } from '../../policy/source-issue.ts';
 import { asOperator, type ConnectionFlags, jsonOption, withConnection } from './connection.ts';
 import { type CliContext, CliError, EXIT } from './context.ts';
 import { readWhole } from './files.ts';
 import { fields, json, write } from './output.ts';
+import { addPolicyComparisons } from './policy-compare.ts';
+import { policyOf } from './policy-file.ts';
+import { addPolicyReplays } from './policy-replay.ts';
+import { addPolicyVersions } from './policy-versions.ts';
 
 interface ExplainFlags extends ConnectionFlags {
   readonly workload: string;
@@ -22,10 +23,13 @@ interface ExplainFlags extends ConnectionFlags {
 export function addPolicy(program: Command, context: CliContext): void {
   const policy = program
     .command('policy')
-    .summary('check, explain and reload the policy')
+    .summary('check, test, compare, rehearse, activate the policy')
     .description('The policy file.');
   addCheck(policy, context);
+  addPolicyComparisons(policy, context);
   addExplain(policy, context);
+  addPolicyReplays(policy, context);
+  addPolicyVersions(policy, context);
   addReload(policy, context);
 }
 
@@ -90,21 +94,12 @@ async function explainFile(
   file: string,
   flags: ExplainFlags,
 ): Promise<ExplainedDecision> {
-  const bytes = await readWhole(context, file, MAX_POLICY_BYTES);
-  const hash = `sha256:${createHash('sha256').update(bytes).digest('hex')}`;
-  try {
-    return compilePolicy(bytes, { file, hash }).explain({
-      spiffeId: flags.workload,
-      operation: flags.operation,
-      key: flags.key,
-      algorithm: flags.algorithm ?? '',
-    });
-  } catch (error) {
-    if (error instanceof PolicyError) {
-      throw new CliError(EXIT.failed, `the policy is refused whole:\n${error.message}`, { cause: error });
-    }
-    throw error;
-  }
+  return (await policyOf(context, file)).explain({
+    spiffeId: flags.workload,
+    operation: flags.operation,
+    key: flags.key,
+    algorithm: flags.algorithm ?? '',
+  });
 }
 
 async function explainOnline(context: CliContext, flags: ExplainFlags): Promise<ExplainedDecision> {

@@ -29,6 +29,9 @@ describe('help', () => {
   it('has every verb', () => {
     expect(all.map(({ path }) => path)).toEqual([
       'sign',
+      'sign-jwt',
+      'sign-certificate',
+      'sign-dsse',
       'verify',
       'encrypt',
       'decrypt',
@@ -48,7 +51,14 @@ describe('help', () => {
       'unfreeze',
       'freezes',
       'policy check',
+      'policy test',
+      'policy diff',
       'policy explain',
+      'policy simulate',
+      'policy suggest',
+      'policy history',
+      'policy show',
+      'policy activate',
       'policy reload',
       'audit list',
       'audit show',
@@ -82,35 +92,38 @@ describe('help', () => {
       Uses keys on HSMs as an attested workload, and operates the broker that stands before them.
 
       Options:
-        -h, --help                           display help for command
+        -h, --help                              display help for command
 
       Workloads:
-        sign [options] <key> [file]          sign a file
-        verify [options] <key> [file]        verify a signature
-        encrypt [options] <key> [file]       encrypt a file
-        decrypt [options] <key> [file]       decrypt a file
-        mac [options] <key> [file]           compute or verify an HMAC
-        random [options] <bytes>             random bytes of a token's generator
-        public-key [options] <key>           the public half of a key
-        receipt [options] <leaf>             proof that an own use of a key is in the log
+        sign [options] <key> [file]             sign a file
+        sign-jwt [options] <key> [file]         sign a JWT of claims
+        sign-certificate [options] <key> [csr]  sign an X.509 certificate
+        sign-dsse [options] <key> [file]        sign a DSSE envelope, such as an in-toto statement
+        verify [options] <key> [file]           verify a signature
+        encrypt [options] <key> [file]          encrypt a file
+        decrypt [options] <key> [file]          decrypt a file
+        mac [options] <key> [file]              compute or verify an HMAC
+        random [options] <bytes>                random bytes of a token's generator
+        public-key [options] <key>              the public half of a key
+        receipt [options] <leaf>                proof that an own use of a key is in the log
 
       Operators and auditors:
-        status [options]                     how the broker is
-        keys                                 list, show, create and import keys
-        tokens                               list and unblock tokens
-        freeze [options] <kind> <subject>    the kill switch
-        unfreeze [options] <kind> <subject>  lift a freeze
-        freezes [options]                    what is frozen
-        policy                               check, explain and reload the policy
-        audit                                read and verify the log
+        status [options]                        how the broker is
+        keys                                    list, show, create and import keys
+        tokens                                  list and unblock tokens
+        freeze [options] <kind> <subject>       the kill switch
+        unfreeze [options] <kind> <subject>     lift a freeze
+        freezes [options]                       what is frozen
+        policy                                  check, test, compare, rehearse, activate the policy
+        audit                                   read and verify the log
 
       The broker:
-        init [options]                       make a development instance
-        serve [options]                      run the broker
-        demo [options]                       see it work
+        init [options]                          make a development instance
+        serve [options]                         run the broker
+        demo [options]                          see it work
 
       Commands:
-        help [command]                       display help for command
+        help [command]                          display help for command
 
       Exit codes:
         0  done
