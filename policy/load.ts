@@ -7,7 +7,8 @@ import type { CertificateProfile, MethodDecision } from './decision.ts';
 import { parseDuration } from './duration.ts';
 import { type KnownNames, warnOfIdleRules } from './idle-rules.ts';
 import { loadProfile } from './load-profile.ts';
-import { type LoadedRule, loadDates, loadPatterns, loadRule, type RuleContext } from './load-rule.ts';
+import { type LoadedRule, loadPatterns, loadRule, type RuleContext } from './load-rule.ts';
+import { loadDates } from './load-schedule.ts';
 import { type Pattern, parseKeyPattern, parseSpiffeIdPattern, patternsOverlap } from './pattern.ts';
 import { Report } from './report.ts';
 import {

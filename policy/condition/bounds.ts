@@ -21,7 +21,7 @@ export class BoundsError extends Error {
 }
 
 export const MAX_COMPREHENSION_DEPTH = 2;
-/** Steps of evaluation at the worst request: some 50 ms. */
+/** Steps of evaluation at the worst request; a tenth of a second, if every one of them fails. */
 export const MAX_COST = 2_000_000;
 const MAX_PATTERN_LENGTH = 512;
 
