@@ -44,7 +44,7 @@ function addCheck(policy: Command, context: CliContext): void {
     .addHelpText('after', '\nExample:\n  lastmile policy check .lastmile/policy.yaml\n')
     .action(async (file: string, flags: { json?: boolean }) => {
       const bytes = await readWhole(context, file, MAX_POLICY_BYTES);
-      const { issues, warnings, summary } = checkPolicy(bytes, { file });
+      const { issues, warnings, summary } = checkPolicy(bytes, { file, now: Date.now() });
       if (flags.json === true) {
         await write(context.stdout, json({ issues, warnings, summary: summary ?? null }));
       } else {
