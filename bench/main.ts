@@ -17,6 +17,7 @@ import { RawPkcs11 } from './raw-pkcs11.ts';
 import { fsyncMs, realFileSystem } from './real-file-system.ts';
 import { machineLine, otherTable, rowsOf, scenarioTable, targetTable } from './report.ts';
 import { SCENARIOS, type Scenario } from './scenarios.ts';
+import { simulationRows } from './simulate.ts';
 import type { Row } from './targets.ts';
 import { WorkerPath } from './worker-path.ts';
 
@@ -24,7 +25,7 @@ import { WorkerPath } from './worker-path.ts';
 const USAGE = `usage: npm run bench -- [--json FILE] [--only NAME]... [--seconds N] [--rounds N] [--long] [--program FILE]
 
   --json FILE   save the numbers as an array of {measure, value, unit}
-  --only NAME   only scenarios whose name contains NAME, and the parts \`refusals\`, \`memory\` and \`decisions\`; may be repeated
+  --only NAME   only scenarios whose name contains NAME, and the parts \`refusals\`, \`memory\`, \`decisions\` and \`simulate\`; may be repeated
   --seconds N   of each sample, default 1
   --rounds N    samples of each scenario, default 3
   --long        go on to a million operations before memory is looked at
@@ -89,7 +90,7 @@ async function main(): Promise<void> {
   const seconds = positive(flags.seconds, 'seconds');
   const rounds = Math.ceil(positive(flags.rounds, 'rounds'));
   const scenarios = SCENARIOS.filter(({ name }) => isWanted(name));
-  const others = ['refusals', 'memory', 'decisions'].filter(isWanted);
+  const others = ['refusals', 'memory', 'decisions', 'simulate'].filter(isWanted);
   if (scenarios.length + others.length === 0)
     throw new Error(`nothing is called ${flags.only?.join(' or ')}`);
   // Token, instance and log all go where TMPDIR says.
@@ -111,6 +112,10 @@ async function main(): Promise<void> {
   if (others.includes('decisions')) {
     progress('decisions');
     more.push(...decisionRows());
+  }
+  if (others.includes('simulate')) {
+    progress('simulate');
+    more.push(...(await simulationRows()));
   }
   rows.push(...more);
   progress('');

@@ -27,6 +27,7 @@ const APART = [
   'decision_us_p50_1k_rules',
   'decision_10k_vs_10_rules',
   'load_10k_rules_s',
+  'simulate_1m_s',
 ];
 
 describe('targets', () => {
