@@ -92,6 +92,33 @@ describe('a difference in words', () => {
     ]);
   });
 
+  test('sees which rules mean something else because of a calendar that they refer to', () => {
+    const windowed = (id: string, except: string) => ({
+      ...SIGNS,
+      id,
+      keys: [`payments/${id}`],
+      windows: [{ days: 'mon-fri', from: '08:00', to: '18:00', zone: 'Europe/Berlin', except: [except] }],
+    });
+    const rules = [windowed('one', 'freeze'), windowed('two', 'holidays')];
+    const calendars = { holidays: ['2026-12-25'], freeze: ['2026-12-24'] };
+    const later = { ...calendars, freeze: ['2026-12-31'] };
+    expect(lines(file(rules, { calendars }), file(rules, { calendars: later }))).toEqual([
+      'calendar freeze changed',
+      '  entries: ["2026-12-24"] becomes ["2026-12-31"]',
+      'spiffe://example.org/ns/payments/sa/* keeps sign with payments/one (ES256), by one, under other conditions',
+    ]);
+  });
+
+  test('sees conditions that come and go', () => {
+    const when = { ...SIGNS, when: 'request.bytes < 100' };
+    expect(lines(file([SIGNS]), file([when])).slice(-1)).toEqual([
+      'spiffe://example.org/ns/payments/sa/* keeps sign with payments/jwt (ES256), by signs, under other conditions',
+    ]);
+    expect(lines(file([when]), file([SIGNS])).slice(-1)).toEqual([
+      'spiffe://example.org/ns/payments/sa/* keeps sign with payments/jwt (ES256), by signs, now without conditions',
+    ]);
+  });
+
   test('of a file with a mistake is its mistake', () => {
     expect(diffPolicies(file([]), bytes('version: 2\n'), { after: { file: 'new.yaml' } })).toMatchObject({
       ok: false,

@@ -4,7 +4,7 @@
  */
 import { OPERATIONS, type Operation } from './decision.ts';
 import { sharedWitness, witnesses } from './diff-witness.ts';
-import { loadPolicy, MAX_POLICY_BYTES, type PolicyOptions } from './load.ts';
+import { type LoadedPolicy, loadPolicySource, MAX_POLICY_BYTES, type PolicyOptions } from './load.ts';
 import type { LoadedRule } from './load-rule.ts';
 import { type Pattern, patternCovers, patternsOverlap } from './pattern.ts';
 import { PatternIndex } from './pattern-index.ts';
@@ -72,9 +72,7 @@ const MAX_PATTERNS = 2_000;
 type Part = { readonly [name: string]: unknown };
 type Document = Readonly<Record<string, unknown>>;
 
-/** A policy file that was accepted, with the text's own values beside what was loaded. */
 interface Side {
-  readonly document: Document;
   readonly rules: readonly RuleOfSide[];
   readonly byWorkload: PatternIndex;
   readonly byKey: PatternIndex;
@@ -82,9 +80,24 @@ interface Side {
 
 interface RuleOfSide {
   readonly rule: LoadedRule;
-  readonly source: Part;
   /** What it asks beyond names; empty: nothing. */
   readonly terms: string;
+  /** It refers to something that has changed. */
+  readonly isRedefined: boolean;
+}
+
+/** A policy file as it was written, beside what was loaded of it. */
+export interface PolicyText {
+  readonly loaded: LoadedPolicy;
+  /** Its values; empty when it could not be read. */
+  readonly document: Document;
+}
+
+/** Never throws for anything the bytes hold: `loaded.issues` has what is wrong. */
+export function readPolicyText(bytes: Uint8Array, options: PolicyOptions = {}): PolicyText {
+  const parsed = parseYamlSource(bytes, { file: options.file, maxBytes: MAX_POLICY_BYTES });
+  const loaded = loadPolicySource(parsed, options);
+  return { loaded, document: parsed.ok && isMap(parsed.source.value) ? parsed.source.value : {} };
 }
 
 /** @returns the issues of the first of the two that is not right */
@@ -93,38 +106,47 @@ export function diffPolicies(
   after: Uint8Array,
   options: { readonly before?: PolicyOptions; readonly after?: PolicyOptions } = {},
 ): PolicyDiffResult {
-  const old = readSide(before, options.before);
-  if (!old.ok) return old;
-  const next = readSide(after, options.after);
-  if (!next.ok) return next;
-  const parts = partChanges(old.side.document, next.side.document);
-  return { ok: true, diff: { parts, ...accessChanges(old.side, next.side, parts) } };
+  const old = readPolicyText(before, options.before);
+  if (old.loaded.issues.length > 0) return { ok: false, issues: old.loaded.issues };
+  return diffPolicyTexts(old, readPolicyText(after, options.after));
 }
 
-function readSide(
-  bytes: Uint8Array,
-  options: PolicyOptions = {},
-):
-  | { readonly ok: true; readonly side: Side }
-  | { readonly ok: false; readonly issues: readonly SourceIssue[] } {
-  const loaded = loadPolicy(bytes, options);
-  const parsed = parseYamlSource(bytes, { file: options.file, maxBytes: MAX_POLICY_BYTES });
-  if (loaded.issues.length > 0 || !parsed.ok) {
-    return { ok: false, issues: parsed.ok ? loaded.issues : parsed.issues };
+/** @param maxPairs of names that access is computed for; 20,000 by default */
+export function diffPolicyTexts(
+  before: PolicyText,
+  after: PolicyText,
+  maxPairs: number = MAX_PAIRS,
+): PolicyDiffResult {
+  for (const { loaded } of [before, after]) {
+    if (loaded.issues.length > 0) return { ok: false, issues: loaded.issues };
   }
-  const document = parsed.source.value as Document;
+  const parts = partChanges(before.document, after.document);
+  // Rules refer to what stands in other lists by its name: they mean something else now.
+  const redefined = parts
+    .filter(({ part, id }) => id !== '' && part !== 'rule' && part !== 'role')
+    .map(({ id }) => JSON.stringify(id));
+  const [old, next] = [sideOf(before, []), sideOf(after, redefined)];
+  return { ok: true, diff: { parts, ...accessChanges(old, next, parts, maxPairs) } };
+}
+
+function sideOf({ loaded, document }: PolicyText, redefined: readonly string[]): Side {
   const sources = listOf(document.rules);
   const rules = loaded.rules.map((rule) => {
-    const source = sources[rule.index] ?? {};
-    const terms = Object.entries(source).filter(([field]) => !STATIC_FIELDS.has(field));
-    return { rule, source, terms: terms.length === 0 ? '' : canonical(Object.fromEntries(terms)) };
+    const fields = Object.entries(sources[rule.index] ?? {}).filter(([field]) => !STATIC_FIELDS.has(field));
+    const terms = fields.length === 0 ? '' : canonical(Object.fromEntries(fields));
+    const isRedefined = redefined.some((name) => terms.includes(name));
+    return { rule, terms: isRedefined ? `${terms} redefined` : terms, isRedefined };
   });
   const [byWorkload, byKey] = [new PatternIndex(), new PatternIndex()];
   for (const { rule } of rules) {
     for (const pattern of rule.workloads) byWorkload.add(pattern, rule.index);
     for (const pattern of rule.keys) byKey.add(pattern, rule.index);
   }
-  return { ok: true, side: { document, rules, byWorkload, byKey } };
+  return { rules, byWorkload, byKey };
+}
+
+function isMap(value: unknown): value is Document {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 function listOf(value: unknown): readonly Part[] {
@@ -155,6 +177,8 @@ function partChanges(before: Document, after: Document): PartChange[] {
   return names.flatMap((name) => {
     const [old, next] = [before[name], after[name]];
     if (isIdentified(old) && isIdentified(next)) return listChanges(singular(name), old ?? [], next ?? []);
+    // Calendars: lists by their names.
+    if (isNamed(old) && isNamed(next)) return listChanges(singular(name), identified(old), identified(next));
     const fields = fieldChanges({ [name]: old }, { [name]: next });
     const change = old === undefined ? 'added' : next === undefined ? 'removed' : 'changed';
     return fields.length === 0 ? [] : [{ change, part: name, id: '', fields } as const];
@@ -166,6 +190,14 @@ function isIdentified(value: unknown): value is readonly Part[] | undefined {
     value === undefined ||
     (Array.isArray(value) && value.every((item) => typeof (item as Part | null)?.id === 'string'))
   );
+}
+
+function isNamed(value: unknown): value is Document | undefined {
+  return value === undefined || (isMap(value) && Object.values(value).every(Array.isArray));
+}
+
+function identified(named: Document | undefined): Part[] {
+  return Object.entries(named ?? {}).map(([id, value]) => ({ id, entries: value }));
 }
 
 function singular(name: string): string {
@@ -220,12 +252,11 @@ function accessChanges(
   before: Side,
   after: Side,
   parts: readonly PartChange[],
+  maxPairs: number,
 ): { readonly access: readonly AccessChange[]; readonly isCut: boolean } {
   const changedIds = new Set(parts.filter(({ part }) => part === 'rule').map(({ id }) => id));
-  // A list that rules refer to by name has changed: whoever refers to it may mean something else now.
-  const isShared = parts.some(({ part }) => part !== 'rule' && part !== 'role');
   const all = [...before.rules, ...after.rules];
-  const changed = all.filter(({ rule, terms }) => changedIds.has(rule.id) || (isShared && terms !== ''));
+  const changed = all.filter(({ rule, isRedefined }) => isRedefined || changedIds.has(rule.id));
   if (changed.length === 0) return { access: [], isCut: false };
   const workloadPatterns = distinct(all.flatMap(({ rule }) => rule.workloads));
   const keyPatterns = distinct(all.flatMap(({ rule }) => rule.keys));
@@ -239,10 +270,10 @@ function accessChanges(
     const old = accessOf(before, workload.segments, key?.segments);
     const next = accessOf(after, workload.segments, key?.segments);
     return OPERATIONS.filter((operation) => (operation === 'random') === (key === undefined)).flatMap(
-      (operation) => operationChanges(old, next, operation, isShared),
+      (operation) => operationChanges(old, next, operation),
     );
   };
-  for (const [workload, key] of patternPairs(changed)) {
+  for (const [workload, key] of patternPairs(changed, maxPairs)) {
     // What holds for the pattern in general is said once; of the names that it shares with others, what differs.
     let general: string | undefined;
     for (const one of workloadWitnesses(workload)) {
@@ -250,7 +281,7 @@ function accessChanges(
         const name = `${one.segments.join('/')} ${other?.segments.join('/') ?? ''}`;
         const isSeen = seen.has(name);
         if (isSeen && general !== undefined) continue;
-        if (seen.size >= MAX_PAIRS) return { access: found, isCut: true };
+        if (seen.size >= maxPairs) return { access: found, isCut: true };
         seen.add(name);
         const changes = compare(one, other);
         const text = JSON.stringify(changes);
@@ -265,13 +296,16 @@ function accessChanges(
 }
 
 /** The pairs of patterns that rules are about, each once. */
-function patternPairs(rules: readonly RuleOfSide[]): readonly (readonly [Pattern, Pattern | undefined])[] {
+function patternPairs(
+  rules: readonly RuleOfSide[],
+  maxPairs: number,
+): readonly (readonly [Pattern, Pattern | undefined])[] {
   const pairs = new Map<string, readonly [Pattern, Pattern | undefined]>();
   for (const { rule } of rules) {
     const keys = rule.operations.includes('random') ? [undefined] : rule.keys;
     for (const workload of rule.workloads) {
       for (const key of keys) {
-        if (pairs.size < MAX_PAIRS) pairs.set(`${workload.text} ${key?.text ?? ''}`, [workload, key]);
+        if (pairs.size < maxPairs) pairs.set(`${workload.text} ${key?.text ?? ''}`, [workload, key]);
       }
     }
   }
@@ -365,18 +399,13 @@ function termsOf(access: Access, what: string): string | undefined {
 
 type OperationChange = Omit<AccessChange, 'workloads' | 'keys'>;
 
-function operationChanges(
-  before: Access,
-  after: Access,
-  operation: Operation,
-  isShared: boolean,
-): OperationChange[] {
+function operationChanges(before: Access, after: Access, operation: Operation): OperationChange[] {
   const groups = new Map<string, OperationChange & { readonly algorithms: string[] }>();
   const algorithms = algorithmsOf(operation);
   for (const algorithm of algorithms) {
     const what = `${operation} ${algorithm}`;
     const [old, now] = [termsOf(before, what), termsOf(after, what)];
-    if (old === now && !(isShared && now !== undefined && now !== '')) continue;
+    if (old === now) continue;
     const change = old === undefined ? 'gains' : now === undefined ? 'loses' : 'conditions';
     const rules = (now === undefined ? after.denied.get(what) : after.allowed.get(what)?.rules) ?? [];
     const isConditional = now !== undefined && now !== '';

@@ -19,7 +19,7 @@ import {
   type RuleDocument,
 } from './schema.ts';
 import { spiffeIdOrUndefined } from './scope.ts';
-import { parseYamlSource, type YamlPath } from './source.ts';
+import { type ParsedYaml, parseYamlSource, type YamlPath } from './source.ts';
 import { quoteSource, type SourceIssue } from './source-issue.ts';
 import { readSource } from './source-schema.ts';
 import { ROLE_METHODS, roleMethodMatches } from './vocabulary.ts';
@@ -68,6 +68,14 @@ export const ADMINISTRATORS_ROLE = 'administrators';
 
 /** Never throws for anything the bytes hold. Rules and roles are empty when there are issues. */
 export function loadPolicy(bytes: Uint8Array, options: PolicyOptions = {}): LoadedPolicy {
+  return loadPolicySource(
+    parseYamlSource(bytes, { file: options.file, maxBytes: MAX_POLICY_BYTES }),
+    options,
+  );
+}
+
+/** The same of what `parseYamlSource` made of the file, for who needs its text's own values as well. */
+export function loadPolicySource(parsed: ParsedYaml, options: PolicyOptions = {}): LoadedPolicy {
   const refused = (issues: readonly SourceIssue[]): LoadedPolicy => ({
     issues,
     warnings: [],
@@ -77,7 +85,6 @@ export function loadPolicy(bytes: Uint8Array, options: PolicyOptions = {}): Load
     certificateProfiles: [],
     maxClockDoubtMs: 0,
   });
-  const parsed = parseYamlSource(bytes, { file: options.file, maxBytes: MAX_POLICY_BYTES });
   if (!parsed.ok) return refused(parsed.issues);
   const read = readSource(parsed.source, policySchema, { notYet: NOT_YET_IN_POLICY });
   if (!read.ok) return refused(read.issues);

@@ -114,6 +114,40 @@ describe('the policy in force', () => {
     expect(Buffer.from((await held.read(hashOf(ONE)))!).toString()).toBe(ONE);
   });
 
+  it('keeps its windows, limits and conditions on the way from the thread', async () => {
+    const held = await open();
+    await writeFile(
+      file,
+      `${ONE}    when: 'request.bytes <= 64'
+    windows: [{ days: mon-fri, from: "08:00", to: "18:00", zone: Europe/Berlin }]
+    limits: [{ max: 5, per: 1s, by: workload }]
+`,
+    );
+    await held.reload();
+    const decide = (bytes: number, now: string) =>
+      held.current.decide({
+        spiffeId: API,
+        key: 'payments/jwt',
+        operation: 'sign',
+        algorithm: 'ES256',
+        circumstances: {
+          now: Date.parse(now),
+          clockDoubtMs: 0,
+          bytes,
+          content: 'message',
+          version: 0,
+          evidence: ['x509-svid'],
+          peerAddress: '10.0.0.1',
+        },
+      });
+    expect(decide(64, '2026-11-23T12:00:00Z')).toMatchObject({
+      effect: 'allow',
+      alternatives: [{ limits: [{ max: 5 }] }],
+    });
+    expect(decide(65, '2026-11-23T12:00:00Z').effect).toBe('deny');
+    expect(decide(64, '2026-11-23T20:00:00Z').effect).toBe('deny');
+  });
+
   it('stays when the new one cannot be recorded', async () => {
     const held = await open();
     await writeFile(file, TWO);

@@ -97,7 +97,8 @@ export class PolicyHolder {
     const { administrators, trustDomain, file } = options;
     // Nobody waits yet: no thread is needed.
     const bytes = readFileSync(file);
-    const loaded = loadPolicy(bytes, { file, administrators, trustDomain });
+    const known = { file, administrators, trustDomain };
+    const loaded = loadPolicy(bytes, known);
     const policy = compileLoadedPolicy(loaded, policyHash(bytes));
     const history = await PolicyHistory.open(options.history);
     await history.keep(bytes);
@@ -105,6 +106,9 @@ export class PolicyHolder {
     const [last] = await holder.activations(1);
     if (last?.policyHash !== policy.hash) {
       const before = last?.policyHash ?? '';
+      // What was in force before may stay; what is new is taken up now, and may be late for that.
+      const { issues } = loadPolicy(bytes, { ...known, now: Date.now() });
+      if (issues.length > 0) throw new PolicyError(issues);
       const differences = before === '' ? [] : (await holder.#read(bytes, before)).differences;
       await holder.#recordActivation(before, policy, differences, '');
     }
@@ -257,7 +261,7 @@ export class PolicyHolder {
     if (bytes.length > MAX_POLICY_BYTES) return { loaded: tooLarge(file), differences: [] };
     return readPolicy({
       bytes,
-      options: { file, administrators, trustDomain },
+      options: { file, administrators, trustDomain, now: Date.now() },
       before: await this.#history.read(before),
     });
   }

@@ -1,20 +1,21 @@
 import { parentPort, workerData } from 'node:worker_threads';
-import { diffLines, diffPolicies } from '../../policy/diff.ts';
-import { loadPolicy } from '../../policy/load.ts';
+import { diffLines, diffPolicyTexts, type PolicyText, readPolicyText } from '../../policy/diff.ts';
 import type { PolicyReading, PolicyToRead } from './policy-reader.ts';
 
 /** The entry of a thread that reads one policy, answers and ends. */
 const port = parentPort;
 if (port === null) throw new Error('policy-reader-thread.ts is the entry of a thread');
 const { bytes, options, before } = workerData as PolicyToRead;
-const loaded = loadPolicy(bytes, options);
+// An entry has room for some lines only: not all combinations of a large policy are worth waiting for.
+const MAX_PAIRS = 1000;
+const text = readPolicyText(bytes, options);
 const reading: PolicyReading = {
-  loaded,
-  differences: loaded.issues.length > 0 || before === undefined ? [] : differences(before, bytes),
+  loaded: text.loaded,
+  differences: text.loaded.issues.length > 0 || before === undefined ? [] : differences(before, text),
 };
 port.postMessage(reading);
 
-function differences(old: Uint8Array, next: Uint8Array): readonly string[] {
-  const result = diffPolicies(old, next);
+function differences(old: Uint8Array, next: PolicyText): readonly string[] {
+  const result = diffPolicyTexts(readPolicyText(old), next, MAX_PAIRS);
   return result.ok ? diffLines(result.diff) : ['the policy before is not one that this version reads'];
 }
