@@ -51,6 +51,9 @@ const NO_CONTENT = digestNow('sha256', EMPTY, 'buffer');
 /** Verifications that callers asked for and that may wait: the verifier is there for signatures before their release. */
 const MAX_VERIFICATIONS = 512;
 const MAX_VERIFICATIONS_PER_WORKLOAD = 128;
+const MAX_VERIFICATION_BYTES = 16 * 1024 * 1024;
+/** A message up to this is hashed again by the verifier rather than verified by its digest. */
+const MAX_COPIED_BYTES = 64 * 1024;
 /** One in so many results of a key with `verify: sampled`. */
 const SAMPLED_ONE_IN = 64;
 /** What an entry has room for (broker/audit/README.md). */
@@ -141,7 +144,10 @@ export class KeyUse {
   readonly #o: KeyUseOptions;
   readonly #ivs = new RecentIvs();
   readonly #verifications = new Map<string, number>();
+  /** The login under which a finding took a token out of service. */
+  readonly #quarantined = new WeakMap<TokenAdapter, number>();
   #pendingVerifications = 0;
+  #pendingVerificationBytes = 0;
 
   constructor(options: KeyUseOptions) {
     this.#o = options;
@@ -179,7 +185,7 @@ export class KeyUse {
           if (permitted.decision.alternatives !== undefined) reserve(digestIn(input));
           return token.sign({ object, algorithm: permitted.jose, data }, context);
         },
-        (signature, token) => this.#verifies(permitted, data, signature, token),
+        (signature, token) => this.#verifies(permitted, content!, data, signature, token),
         () => showContent(content!),
       );
       const signature = performed.value;
@@ -245,7 +251,8 @@ export class KeyUse {
             signature: await token.sign({ object, algorithm: jose, data }, context),
           };
         },
-        ({ data, signature }, token) => this.#verifies(permitted, data, signature, token),
+        ({ built: { content }, data, signature }, token) =>
+          this.#verifies(permitted, content, data, signature, token),
         () => showFacts(request.type, request.facts),
       );
       const { built: content, signature } = performed.value;
@@ -318,16 +325,15 @@ export class KeyUse {
         request.der && curve !== undefined ? ecdsaFromDer(request.signature, curve.bytes) : request.signature;
       if (signature === undefined) return { valid: false, version: version.version };
       const { kind, bytes } = content!;
-      const isDigest = kind === 'digest' || hash !== undefined;
-      const data = kind === 'digest' || hash === undefined ? bytes : digestNow(hash, bytes, 'buffer');
-      const release = this.#admitVerification(use);
+      const digest = kind === 'digest' || hash === undefined ? bytes : digestNow(hash, bytes, 'buffer');
+      const question = verifiable(jose, content!, digest);
+      const release = this.#admitVerification(use, question.data.length);
       try {
         for (const publicKey of distinctPublicKeys(version)) {
           const isValid = await this.#o.verifier.verify({
             algorithm: jose as SignatureAlgorithm,
             publicKey,
-            content: isDigest ? 'digest' : 'message',
-            data,
+            ...question,
             signature,
           });
           if (isValid) return { valid: true, version: version.version };
@@ -751,6 +757,8 @@ export class KeyUse {
       algorithm: canonicalAlgorithm(permitted.algorithm),
       circumstances: { ...permitted.circumstances, now: clock.now(), clockDoubtMs: clock.doubtMs() },
     });
+    if (permitted.operation === 'sign' && !policy.takesRawSigning(permitted.key))
+      return new Failure('POLICY_DENIED', DENIED);
     return decision.effect === 'allow' ? decision : new Failure('POLICY_DENIED', DENIED);
   }
 
@@ -834,7 +842,7 @@ export class KeyUse {
         attempts.push(attempt(token, 'mismatch', started));
         if (attempts.length > 1) throw new Failure('INTERNAL', 'internal error', { performed: 'yes' });
       } catch (error) {
-        if (held !== undefined) this.#o.pool.release(held);
+        if (held !== undefined) this.#o.pool.release(held, error);
         if (token === undefined || error instanceof Failure || error instanceof Refused) {
           if (error instanceof VerifierWithheld) attempts.push(attempt(token!, 'ok', started));
           throw await this.#failed(
@@ -866,12 +874,13 @@ export class KeyUse {
   /** A signature that does not verify is not released: the token returned wrong bytes, and leaves service. */
   async #verifies(
     permitted: KeyPermitted,
+    content: Content,
     data: Uint8Array,
     signature: Uint8Array,
     token: TokenAdapter,
   ): Promise<boolean> {
     const { version, jose } = permitted;
-    const { curve, hash } = FACTS[jose];
+    const { curve } = FACTS[jose];
     let isValid = curve === undefined || signature.length === 2 * curve.bytes;
     const isAsked =
       version.verify === 'always' ||
@@ -884,8 +893,7 @@ export class KeyUse {
           (await this.#o.verifier.verify({
             algorithm: jose as SignatureAlgorithm,
             publicKey: object.publicKey,
-            content: hash === undefined ? 'message' : 'digest',
-            data,
+            ...verifiable(jose, content, data),
             signature,
           }));
       } catch (error) {
@@ -1035,19 +1043,25 @@ export class KeyUse {
   }
 
   /** Its place among the verifications that wait. @throws Refused BUSY, or when nobody waits for the answer */
-  #admitVerification(use: Use): () => void {
+  #admitVerification(use: Use, bytes: number): () => void {
     const { id } = use.caller.identity.spiffeId;
     const mine = this.#verifications.get(id) ?? 0;
     if (use.call.aborted) throw new Refused(use, new Failure('CANCELLED', 'the caller went away'));
     if (performance.now() >= use.call.deadline)
       throw new Refused(use, new Failure('DEADLINE_EXCEEDED', 'the deadline passed'));
-    if (mine >= MAX_VERIFICATIONS_PER_WORKLOAD || this.#pendingVerifications >= MAX_VERIFICATIONS) {
+    if (
+      mine >= MAX_VERIFICATIONS_PER_WORKLOAD ||
+      this.#pendingVerifications >= MAX_VERIFICATIONS ||
+      this.#pendingVerificationBytes + bytes > MAX_VERIFICATION_BYTES
+    ) {
       throw new Refused(use, new Failure('BUSY', 'too many signatures wait to be verified'));
     }
     this.#verifications.set(id, mine + 1);
     this.#pendingVerifications++;
+    this.#pendingVerificationBytes += bytes;
     return () => {
       this.#pendingVerifications--;
+      this.#pendingVerificationBytes -= bytes;
       const left = (this.#verifications.get(id) ?? 1) - 1;
       if (left === 0) this.#verifications.delete(id);
       else this.#verifications.set(id, left);
@@ -1055,6 +1069,9 @@ export class KeyUse {
   }
 
   #quarantine(token: TokenAdapter, finding: string): void {
+    // Every signature in flight may tell of the same token: it leaves service once, and one entry says so.
+    if (token.state === 'blocked' && this.#quarantined.get(token) === token.loginGeneration) return;
+    this.#quarantined.set(token, token.loginGeneration);
     this.#o.log('error', 'a token returned wrong bytes and leaves service', { token: token.name, finding });
     token.quarantine(finding);
     this.#o.audit
@@ -1179,6 +1196,21 @@ class VerifierWithheld extends Failure {
   constructor(failure: Failure) {
     super(failure.reason, failure.message, { performed: 'yes', cause: failure });
   }
+}
+
+/**
+ * What the verifier is asked about: the message while it is short, as OpenSSL verifies ECDSA over messages alone and
+ * digests take twenty times as long; the digest where the message would have to be copied and hashed again.
+ */
+function verifiable(
+  jose: Algorithm,
+  { kind, bytes }: Content,
+  digest: Uint8Array,
+): { readonly content: 'message' | 'digest'; readonly data: Uint8Array } {
+  const { hash, curve } = FACTS[jose];
+  const isMessage =
+    kind === 'message' && (hash === undefined || (curve !== undefined && bytes.length <= MAX_COPIED_BYTES));
+  return isMessage ? { content: 'message', data: bytes } : { content: 'digest', data: digest };
 }
 
 function verifierFailure(error: VerifierError, performed: PerformedUse): Failure {
