@@ -30,6 +30,19 @@ export class FairQueue<T> {
     return this.#heap.length;
   }
 
+  /** How many items are taken, at the least, before one that `name` would push now. */
+  ahead(name: string): number {
+    const own = this.lengthOf(name);
+    if (own === 0) return 0;
+    const weight = Math.max(1, this.#weightOf(name));
+    let total = own;
+    for (const other of this.#heap) {
+      if (other.name === name) continue;
+      total += Math.min(other.length, Math.floor((own * Math.max(1, this.#weightOf(other.name))) / weight));
+    }
+    return total;
+  }
+
   push(name: string, item: T): void {
     let flow = this.#flows.get(name);
     if (flow === undefined) {
