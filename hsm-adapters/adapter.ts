@@ -192,6 +192,11 @@ export interface WrappedImport {
   readonly blob: Uint8Array;
   readonly unwrappingKeyId: string;
   readonly mechanism: 'rsa-oaep-sha1' | 'rsa-oaep-sha256' | 'aes-kw' | 'aes-kwp';
+  /**
+   * SubjectPublicKeyInfo, DER, of a private key. Needed for EC and Ed25519: a token does not show the point of a
+   * private object. A false one is found out when the key is proven by use.
+   */
+  readonly publicKey?: Uint8Array | undefined;
 }
 
 /** Key administration on one token; calls are serialised by the worker (object creation races in SoftHSM). */

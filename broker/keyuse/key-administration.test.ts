@@ -1,3 +1,4 @@
+import { generateKeyPairSync } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { NewObject, ObjectAttributes } from '../../hsm-adapters/adapter.ts';
 import { makeMaterial } from '../../test/fakes/fake-token-crypto.ts';
@@ -88,6 +89,23 @@ describe('importing', () => {
     await failureOf(fixture.administration.importKey(bound({ algorithms: ['A256GCM'], source })));
     expect(fixture.token.objects).toEqual([]);
     expect(fixture.token.count('destroy')).toBe(1);
+  });
+
+  it('hands the public key on that an EC key comes with, and refuses what is none', async () => {
+    const blob = Buffer.from('a wrapped key');
+    const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+    const source = { blob, unwrappingKeyId: '01', mechanism: 'aes-kwp' };
+    for (const publicKeyPem of ['nonsense', privateKey.export({ type: 'pkcs8', format: 'pem' }).toString()]) {
+      const failure = await failureOf(
+        fixture.administration.importKey(bound({ source: { ...source, publicKeyPem } })),
+      );
+      expect(failure).toMatchObject({ reason: 'REQUEST_INVALID' });
+    }
+    const publicKeyPem = publicKey.export({ type: 'spki', format: 'pem' }).toString();
+    await failureOf(fixture.administration.importKey(bound({ source: { ...source, publicKeyPem } })));
+    expect(fixture.token.imports.map((request) => Buffer.from(request.publicKey ?? []))).toEqual([
+      publicKey.export({ type: 'spki', format: 'der' }),
+    ]);
   });
 
   it('leaves alone what it found on the token, when that cannot be bound', async () => {

@@ -1,4 +1,4 @@
-import { constants, publicEncrypt, randomBytes } from 'node:crypto';
+import { constants, createPublicKey, publicEncrypt, randomBytes } from 'node:crypto';
 import {
   AdapterError,
   type Algorithm,
@@ -204,6 +204,7 @@ export class KeyAdministration {
           blob: source.blob,
           unwrappingKeyId: source.unwrappingKeyId,
           mechanism,
+          publicKey: source.publicKeyPem === '' ? undefined : publicKeyOf(source.publicKeyPem),
         });
         unwrapped = object;
       } else {
@@ -459,4 +460,15 @@ export function publishVersion(version: KeyVersion): { pem: string; kid: string 
   if (spki === undefined || spki.length === 0) return { pem: '', kid: '' };
   const { pem, kid } = publishKey(spki, version.algorithms);
   return { pem, kid };
+}
+
+/** SubjectPublicKeyInfo, DER. Whether it is the key that was wrapped shows when that is proven by use. */
+function publicKeyOf(pem: string): Uint8Array {
+  try {
+    // A private key would be read as well, and its public half taken: none belongs into a request.
+    if (!/^-----BEGIN (?:RSA )?PUBLIC KEY-----/.test(pem.trimStart())) throw new Error('not a public key');
+    return new Uint8Array(createPublicKey(pem).export({ type: 'spki', format: 'der' }));
+  } catch (cause) {
+    throw new Failure('REQUEST_INVALID', 'public_key_pem is no public key in PEM', { cause });
+  }
 }

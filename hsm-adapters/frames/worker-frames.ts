@@ -90,7 +90,10 @@ export type AdministrationRequest =
   | { readonly op: 'close-replica-transport'; readonly transport: number }
   | {
       readonly op: 'import-wrapped';
-      readonly request: Omit<WrappedImport, 'blob'> & { readonly blob: string };
+      readonly request: Omit<WrappedImport, 'blob' | 'publicKey'> & {
+        readonly blob: string;
+        readonly publicKey?: string | undefined;
+      };
     }
   | { readonly op: 'destroy'; readonly query: ObjectQuery }
   /** The token's flags again (PIN counters), without a login. */

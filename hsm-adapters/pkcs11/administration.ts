@@ -19,8 +19,9 @@ import {
   type SessionHandle,
   type SlotHandle,
 } from './cryptoki.ts';
-import { RSA_OAEP_256, RSA_OAEP_SHA1, signingMechanism } from './mechanisms.ts';
+import { algorithmsOf, RSA_OAEP_256, RSA_OAEP_SHA1, signingMechanism } from './mechanisms.ts';
 import {
+  checkPublicKey,
   checkWrappedLength,
   differs,
   ownObjects,
@@ -86,14 +87,21 @@ export class Administration {
       const handle = findOne(this.#cryptoki, session, query);
       return {
         handle,
-        attributes: readAttributes(this.#cryptoki, session, handle, query.kind, this.#hiddenLength),
+        attributes: readAttributes(
+          this.#cryptoki,
+          session,
+          handle,
+          query.kind,
+          this.#hiddenLength,
+          this.#profile,
+        ),
       };
     });
   }
 
   /** Makes a key that never leaves this token. */
   generate(object: NewObject): ObjectAttributes {
-    this.#check(object);
+    this.#check(object, 'made');
     return this.#inSession((session) =>
       this.#creating(session, object, 'generated', () => {
         if (isSecret(object.spec)) {
@@ -149,7 +157,7 @@ export class Administration {
     object: NewObject,
     destinations: readonly Uint8Array[],
   ): { readonly attributes: ObjectAttributes; readonly replicas: readonly WrappedReplica[] } {
-    this.#check(object);
+    this.#check(object, 'made');
     const kwp = this.#keyWrap(object.spec);
     const oaep = this.#transportMechanism();
     return this.#inSession((session) => {
@@ -182,7 +190,7 @@ export class Administration {
       });
     }
     try {
-      this.#check(object);
+      this.#check(object, 'imported');
       const kwp = this.#keyWrap(object.spec);
       const { publicKey, wrapped } = unpackReplica(replica.wrappedKey);
       return this.#translated(() => {
@@ -205,7 +213,7 @@ export class Administration {
   /** Unwraps a blob that somebody else wrapped to a key on this token. */
   importWrapped(request: WrappedImport): ObjectAttributes {
     const { object } = request;
-    this.#check(object);
+    this.#check(object, 'imported');
     const how = this.#importMechanism(request.mechanism);
     const kind = request.mechanism.startsWith('rsa-') ? 'private' : 'secret';
     if (kind === 'secret') checkWrappedLength(object, request.blob.length);
@@ -215,6 +223,8 @@ export class Administration {
         `${this.#profile.name} does not show how long an unwrapped AES key is`,
       );
     }
+    const given = request.publicKey === undefined ? undefined : readMaterial(request.publicKey);
+    checkPublicKey(object, given);
     return this.#inSession((session) => {
       const unwrapping = findOne(this.#cryptoki, session, { ckaId: request.unwrappingKeyId, kind });
       return this.#creating(session, object, 'unwrapped', () => {
@@ -222,9 +232,13 @@ export class Administration {
           ? secretTemplate(object, 'permanent', this.#profile, 'unwrapped')
           : privateTemplate(object, 'permanent', this.#profile);
         const key = this.#cryptoki.unwrapKey(session, how, unwrapping, Buffer.from(request.blob), template);
-        if (object.spec.type === 'rsa') {
-          const publicKey = readPublicKey(this.#cryptoki, session, 'rsa', key);
-          const material = publicMaterial(publicKey);
+        if (!isSecret(object.spec)) {
+          // An RSA private object shows its own modulus, and that is the one that counts.
+          const material =
+            object.spec.type === 'rsa'
+              ? publicMaterial(readPublicKey(this.#cryptoki, session, 'rsa', key))
+              : given;
+          if (material === undefined) throw refusal('REQUEST_INVALID', 'the public key is missing');
           this.#cryptoki.createObject(session, publicObjectTemplate(object, material, this.#profile));
         }
         return key;
@@ -257,7 +271,7 @@ export class Administration {
   }
 
   /** Before anything is made: what the token cannot do, and what would make two keys of one name. */
-  #check(object: NewObject): void {
+  #check(object: NewObject, origin: 'made' | 'imported'): void {
     if (!/^[0-9a-f]{32}$/.test(object.ckaId))
       throw refusal('REQUEST_INVALID', 'CKA_ID is not 16 bytes of hex');
     const labelBytes = Buffer.byteLength(object.label);
@@ -268,10 +282,14 @@ export class Administration {
     if (spec.type === 'rsa' && ![2048, 3072, 4096].includes(spec.modulusBits)) {
       throw refusal('REQUEST_INVALID', 'RSA keys have 2048, 3072 or 4096 bits');
     }
-    if (spec.type === 'rsa' && purpose === 'encrypt' && this.#profile.lacks.includes('RSA-OAEP-256')) {
-      throw refusal('OPERATION_UNSUPPORTED', `RSA-OAEP-256 on ${this.#profile.name}`);
+    const algorithms = algorithmsOf(spec, purpose);
+    if (algorithms.every((algorithm) => this.#profile.lacks.includes(algorithm))) {
+      throw refusal('OPERATION_UNSUPPORTED', `${algorithms.join(', ')} on ${this.#profile.name}`);
     }
-    if (!this.#mechanisms.has(generationMechanism(spec).mechanism)) {
+    if (origin === 'made' && !this.#profile.makes.includes(spec.type)) {
+      throw refusal('OPERATION_UNSUPPORTED', `${this.#profile.name} makes no keys of type ${spec.type}`);
+    }
+    if (origin === 'made' && !this.#mechanisms.has(generationMechanism(spec).mechanism)) {
       throw refusal('OPERATION_UNSUPPORTED', `the token makes no keys of type ${spec.type}`);
     }
   }
@@ -412,8 +430,9 @@ export class Administration {
         handle,
         isSecret(object.spec) ? 'secret' : 'private',
         this.#hiddenLength,
+        this.#profile,
       );
-      const difference = differs(object, origin, attributes, this.#profile);
+      const difference = differs(object, origin, attributes);
       if (difference !== undefined) {
         throw new AdapterError('KEY_UNUSABLE', `made, but not as asked: ${difference}`, {
           performed: 'unknown',

@@ -1,4 +1,4 @@
-import type { Algorithm, KeyPurpose, KeySpec } from '../adapter.ts';
+import { ALGORITHMS, type Algorithm, type KeyPurpose, type KeySpec } from '../adapter.ts';
 import { CKG, CKM } from './constants.ts';
 import { type Mechanism, mechanism } from './cryptoki.ts';
 
@@ -130,6 +130,16 @@ export function purposeOf(algorithm: Algorithm): KeyPurpose {
     default:
       return algorithm satisfies never;
   }
+}
+
+/** What a key of this shape and purpose can do, by the table; the module may do less of it. */
+export function algorithmsOf(spec: KeySpec, purpose: KeyPurpose): readonly Algorithm[] {
+  return ALGORITHMS.filter((algorithm) => {
+    if (purposeOf(algorithm) !== purpose) return false;
+    if (algorithm === 'A256GCM') return spec.type === 'aes';
+    if (algorithm === 'RSA-OAEP-256') return spec.type === 'rsa';
+    return signingMechanism(algorithm)?.fits(spec) === true;
+  });
 }
 
 export const RSA_OAEP_256: Mechanism = mechanism(CKM.RSA_PKCS_OAEP, {

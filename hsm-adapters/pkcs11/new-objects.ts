@@ -1,5 +1,4 @@
 import { AdapterError, type NewObject, type ObjectAttributes } from '../adapter.ts';
-import type { Profile } from '../profiles/profile.ts';
 import { CKA } from './constants.ts';
 import { publicMaterial } from './public-key.ts';
 import { usagesOf } from './templates.ts';
@@ -17,6 +16,22 @@ export function ownObjects(ckaId: string): { type: number; value: Buffer | boole
 export function checkWrappedLength({ spec }: NewObject, wrappedBytes: number): void {
   if ((spec.type !== 'aes' && spec.type !== 'hmac') || wrappedBytes === spec.bytes + 8) return;
   throw refusal('REQUEST_INVALID', `a wrapped key of ${wrappedBytes} bytes is none of ${spec.bytes}`);
+}
+
+/** EC and Ed25519 keys come with their public key: a token that unwraps them shows no point. */
+export function checkPublicKey(
+  { spec }: NewObject,
+  material: ReturnType<typeof publicMaterial> | undefined,
+): void {
+  if (material === undefined) {
+    if (spec.type !== 'ec' && spec.type !== 'ed25519') return;
+    throw refusal('REQUEST_INVALID', `a wrapped key of type ${spec.type} comes with its public key`);
+  }
+  const fits =
+    material.type === spec.type &&
+    (material.type !== 'ec' || spec.type !== 'ec' || material.curve === spec.curve);
+  if (!fits)
+    throw refusal('REQUEST_INVALID', `a public key of type ${material.type} for a key of type ${spec.type}`);
 }
 
 export function refusal(
@@ -43,7 +58,6 @@ export function differs(
   object: NewObject,
   origin: 'generated' | 'unwrapped',
   read: ObjectAttributes,
-  profile: Profile,
 ): string | undefined {
   const expected: readonly (readonly [name: string, asked: unknown, got: unknown])[] = [
     ['CKA_ID', object.ckaId, read.ckaId],
@@ -53,8 +67,8 @@ export function differs(
     ['CKA_SENSITIVE', true, read.sensitive],
     ['CKA_EXTRACTABLE', false, read.extractable],
     ['CKA_MODIFIABLE', false, read.modifiable],
+    ['CKA_COPYABLE', false, read.copyable],
     ['CKA_ALWAYS_AUTHENTICATE', false, read.alwaysAuthenticate],
-    ...(profile.copyable ? [['CKA_COPYABLE', false, read.copyable] as const] : []),
     ...(origin === 'generated'
       ? [
           ['CKA_LOCAL', true, read.local] as const,

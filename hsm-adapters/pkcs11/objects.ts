@@ -1,7 +1,9 @@
 import { AdapterError, type KeySpec, type ObjectAttributes, type ObjectQuery } from '../adapter.ts';
+import type { Profile } from '../profiles/profile.ts';
 import { CKA, CKK, CKO } from './constants.ts';
 import type { Attribute, Cryptoki, ObjectHandle, SessionHandle } from './cryptoki.ts';
 import { curveOf, ecSpki, ed25519Spki, isEd25519Params, rsaSpki, withoutLeadingZeros } from './public-key.ts';
+import { isOmitted } from './templates.ts';
 
 /** Finding objects and reading them back. Everything here is claimed by the token, nothing is proof. */
 
@@ -103,13 +105,15 @@ export function readAttributes(
   handle: ObjectHandle,
   kind: 'private' | 'secret',
   hiddenLength: HiddenLength | undefined,
+  profile: Profile,
 ): ObjectAttributes {
   const ckaId = cryptoki.attribute(session, handle, CKA.ID) ?? Buffer.alloc(0);
   const publicHandle = kind === 'private' ? findPublic(cryptoki, session, ckaId) : undefined;
   const halves = publicHandle === undefined ? [handle] : [handle, publicHandle];
   const isTrue = (object: ObjectHandle, type: number) => cryptoki.attribute(session, object, type)?.[0] === 1;
   // An attribute that cannot be read is taken for its bad value: what is not shown to hold does not.
-  const unlessFalse = (type: number) => cryptoki.attribute(session, handle, type)?.[0] !== 0;
+  const unlessFalse = (type: number) =>
+    !isOmitted(profile, type) && cryptoki.attribute(session, handle, type)?.[0] !== 0;
   const { spec, publicKey } = readSpec(cryptoki, session, handle, publicHandle, hiddenLength);
   return {
     ckaId: ckaId.toString('hex'),

@@ -115,6 +115,10 @@ export class Operations {
       this.#refuse(id, 'REQUEST_INVALID', `${name ?? `algorithm ${algorithm}`} does not sign`);
       return;
     }
+    if (this.profile.lacks.includes(row.algorithm)) {
+      this.#refuse(id, 'OPERATION_UNSUPPORTED', `${row.algorithm} on ${this.profile.name}`);
+      return;
+    }
     if (!row.fits(object.spec)) {
       this.#refuse(id, 'KEY_UNUSABLE', `${row.algorithm} with ${describeSpec(object.spec)}`);
       return;
@@ -141,6 +145,10 @@ export class Operations {
   encrypt(id: number, ref: number, deadline: number, associatedData: Uint8Array, data: Uint8Array): void {
     const object = this.#object(id, ref);
     if (object === undefined) return;
+    if (this.profile.lacks.includes('A256GCM')) {
+      this.#refuse(id, 'OPERATION_UNSUPPORTED', `A256GCM on ${this.profile.name}`);
+      return;
+    }
     if (object.spec.type !== 'aes') {
       this.#refuse(id, 'KEY_UNUSABLE', `A256GCM with ${describeSpec(object.spec)}`);
       return;

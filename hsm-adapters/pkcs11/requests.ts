@@ -122,8 +122,14 @@ export function administer(
     case 'close-replica-transport':
       administration.closeReplicaTransport(request.transport);
       return null;
-    case 'import-wrapped':
-      return administration.importWrapped({ ...request.request, blob: bytes(request.request.blob) });
+    case 'import-wrapped': {
+      const { blob, publicKey, ...rest } = request.request;
+      return administration.importWrapped({
+        ...rest,
+        blob: bytes(blob),
+        publicKey: publicKey === undefined ? undefined : bytes(publicKey),
+      });
+    }
     case 'destroy':
       administration.destroy(request.query);
       return null;

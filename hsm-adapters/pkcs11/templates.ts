@@ -1,5 +1,5 @@
 import type { KeyPurpose, KeySpec, NewObject } from '../adapter.ts';
-import type { Profile } from '../profiles/profile.ts';
+import type { OmittedAttribute, Profile } from '../profiles/profile.ts';
 import { CKA, CKK, CKM, CKO } from './constants.ts';
 import { type Attribute, type Mechanism, mechanism } from './cryptoki.ts';
 import { ecParams, type PublicMaterial } from './public-key.ts';
@@ -19,8 +19,25 @@ export type Lifetime =
   /** On its way to other tokens: a session object, extractable, gone with its session. */
   | 'travelling';
 
-function flags(values: Readonly<Record<number, boolean>>): Attribute[] {
-  return Object.entries(values).map(([type, value]) => ({ type: Number(type), value }));
+function flags(values: Readonly<Record<number, boolean>>, profile?: Profile): Attribute[] {
+  return Object.entries(values)
+    .map(([type, value]) => ({ type: Number(type), value }))
+    .filter(({ type }) => profile === undefined || !isOmitted(profile, type));
+}
+
+const OMITTABLE: Readonly<Record<OmittedAttribute, number>> = {
+  CKA_COPYABLE: CKA.COPYABLE,
+  CKA_MODIFIABLE: CKA.MODIFIABLE,
+  CKA_WRAP_WITH_TRUSTED: CKA.WRAP_WITH_TRUSTED,
+  CKA_SIGN_RECOVER: CKA.SIGN_RECOVER,
+  CKA_VERIFY_RECOVER: CKA.VERIFY_RECOVER,
+  CKA_DERIVE: CKA.DERIVE,
+  CKA_ALWAYS_AUTHENTICATE: CKA.ALWAYS_AUTHENTICATE,
+};
+
+/** The module does not know the attribute: it is not set, and not compared. */
+export function isOmitted(profile: Profile, attribute: number): boolean {
+  return profile.omits.some((name) => OMITTABLE[name] === attribute);
 }
 
 function identity(object: Pick<NewObject, 'ckaId' | 'label'>): Attribute[] {
@@ -35,9 +52,10 @@ function identity(object: Pick<NewObject, 'ckaId' | 'label'>): Attribute[] {
  * comes after CKA_MODIFIABLE=false.
  */
 function fixed(profile: Profile): Attribute[] {
-  const template: Attribute[] = profile.copyable ? [{ type: CKA.COPYABLE, value: false }] : [];
-  template.push({ type: CKA.MODIFIABLE, value: false });
-  return template;
+  return [
+    { type: CKA.COPYABLE, value: false },
+    { type: CKA.MODIFIABLE, value: false },
+  ].filter(({ type }) => !isOmitted(profile, type));
 }
 
 export function keyType(spec: KeySpec): number {
@@ -89,43 +107,49 @@ export function privateTemplate(object: NewObject, lifetime: Lifetime, profile: 
     { type: CKA.CLASS, value: CKO.PRIVATE_KEY },
     { type: CKA.KEY_TYPE, value: keyType(object.spec) },
     ...identity(object),
-    ...flags({
-      [CKA.TOKEN]: permanent,
-      [CKA.PRIVATE]: true,
-      [CKA.SENSITIVE]: true,
-      [CKA.EXTRACTABLE]: !permanent,
-      [CKA.SIGN]: object.purpose === 'sign',
-      [CKA.SIGN_RECOVER]: false,
-      [CKA.DECRYPT]: object.purpose === 'encrypt',
-      [CKA.UNWRAP]: false,
-      [CKA.DERIVE]: false,
-      [CKA.WRAP_WITH_TRUSTED]: false,
-    }),
+    ...flags(
+      {
+        [CKA.TOKEN]: permanent,
+        [CKA.PRIVATE]: true,
+        [CKA.SENSITIVE]: true,
+        [CKA.EXTRACTABLE]: !permanent,
+        [CKA.SIGN]: object.purpose === 'sign',
+        [CKA.SIGN_RECOVER]: false,
+        [CKA.DECRYPT]: object.purpose === 'encrypt',
+        [CKA.UNWRAP]: false,
+        [CKA.DERIVE]: false,
+        [CKA.WRAP_WITH_TRUSTED]: false,
+      },
+      profile,
+    ),
     ...fixed(profile),
   ];
 }
 
-function publicFlags(object: NewObject, permanent: boolean): Attribute[] {
+function publicFlags(object: NewObject, permanent: boolean, profile: Profile): Attribute[] {
   return [
     { type: CKA.CLASS, value: CKO.PUBLIC_KEY },
     { type: CKA.KEY_TYPE, value: keyType(object.spec) },
     ...identity(object),
-    ...flags({
-      [CKA.TOKEN]: permanent,
-      [CKA.PRIVATE]: false,
-      [CKA.VERIFY]: object.purpose === 'sign',
-      [CKA.VERIFY_RECOVER]: false,
-      [CKA.ENCRYPT]: object.purpose === 'encrypt',
-      [CKA.WRAP]: false,
-      [CKA.DERIVE]: false,
-    }),
+    ...flags(
+      {
+        [CKA.TOKEN]: permanent,
+        [CKA.PRIVATE]: false,
+        [CKA.VERIFY]: object.purpose === 'sign',
+        [CKA.VERIFY_RECOVER]: false,
+        [CKA.ENCRYPT]: object.purpose === 'encrypt',
+        [CKA.WRAP]: false,
+        [CKA.DERIVE]: false,
+      },
+      profile,
+    ),
   ];
 }
 
 const EXPONENT_65537 = Buffer.from([1, 0, 1]);
 
 export function publicTemplate(object: NewObject, lifetime: Lifetime, profile: Profile): Attribute[] {
-  const template = publicFlags(object, lifetime === 'permanent');
+  const template = publicFlags(object, lifetime === 'permanent', profile);
   const { spec } = object;
   if (spec.type === 'rsa') {
     template.push(
@@ -144,7 +168,7 @@ export function publicObjectTemplate(
   material: PublicMaterial,
   profile: Profile,
 ): Attribute[] {
-  const template = publicFlags(object, true);
+  const template = publicFlags(object, true, profile);
   const { spec } = object;
   if (material.type === 'rsa') {
     template.push(
@@ -172,20 +196,23 @@ export function secretTemplate(
     { type: CKA.CLASS, value: CKO.SECRET_KEY },
     { type: CKA.KEY_TYPE, value: keyType(object.spec) },
     ...identity(object),
-    ...flags({
-      [CKA.TOKEN]: permanent,
-      [CKA.PRIVATE]: true,
-      [CKA.SENSITIVE]: true,
-      [CKA.EXTRACTABLE]: !permanent,
-      [CKA.ENCRYPT]: encrypts,
-      [CKA.DECRYPT]: encrypts,
-      [CKA.SIGN]: !encrypts,
-      [CKA.VERIFY]: !encrypts,
-      [CKA.WRAP]: false,
-      [CKA.UNWRAP]: false,
-      [CKA.DERIVE]: false,
-      [CKA.WRAP_WITH_TRUSTED]: false,
-    }),
+    ...flags(
+      {
+        [CKA.TOKEN]: permanent,
+        [CKA.PRIVATE]: true,
+        [CKA.SENSITIVE]: true,
+        [CKA.EXTRACTABLE]: !permanent,
+        [CKA.ENCRYPT]: encrypts,
+        [CKA.DECRYPT]: encrypts,
+        [CKA.SIGN]: !encrypts,
+        [CKA.VERIFY]: !encrypts,
+        [CKA.WRAP]: false,
+        [CKA.UNWRAP]: false,
+        [CKA.DERIVE]: false,
+        [CKA.WRAP_WITH_TRUSTED]: false,
+      },
+      profile,
+    ),
   ];
   // In an unwrap template SoftHSM refuses the length (CKR_ATTRIBUTE_READ_ONLY); it is read back instead.
   if (

@@ -140,7 +140,7 @@ function begin(start: WorkerStart): void {
     dropPrivileges(child.user);
     dropPermissions(['fs', 'child', 'worker', 'net', 'addon', 'wasi']);
     const cryptoki = Cryptoki.load(start.module);
-    cryptoki.initialize();
+    cryptoki.initialize(libraryParameters(profile));
     const token = findToken(cryptoki, start);
     const info = describeToken(cryptoki, token, profile, { sessions: start.sessions, moduleSha256 });
     state = { kind: 'found', cryptoki, profile, token, info, pin };
@@ -148,6 +148,20 @@ function begin(start: WorkerStart): void {
   } catch (error) {
     gone(failureOf(error));
   }
+}
+
+/** Where a module wants to be told at C_Initialize: as the operator wrote it into the worker's environment. */
+function libraryParameters({ name, libraryParameters: variable }: Profile): string | undefined {
+  if (variable === undefined) return undefined;
+  const value = process.env[variable];
+  if (value !== undefined && value !== '') return value;
+  throw new AdapterError(
+    'TOKEN_UNREACHABLE',
+    `profile \`${name}\` needs \`${variable}\` in the environment`,
+    {
+      performed: 'no',
+    },
+  );
 }
 
 function logIn({ cryptoki, profile, token, info, pin }: Loaded): void {

@@ -1,21 +1,39 @@
-import type { AdapterReason, Algorithm } from '../adapter.ts';
+import type { AdapterReason, Algorithm, KeySpec } from '../adapter.ts';
 
 /**
  * What differs between PKCS#11 modules. Data only, readable in the broker: nothing here loads a native add-on.
+ *
+ * A gap is declared, never discovered by a caller: what `lacks`, `makes` and `keyWrap` leave out is refused before
+ * the token is asked, with OPERATION_UNSUPPORTED. For modules that can be run without hardware,
+ * test/conformance/adapters proves both halves: what is declared missing is refused, everything else works.
  */
 export interface Profile {
   readonly name: string;
+  /** Whose module, and which version this was written for. */
+  readonly module: string;
+  /**
+   * `run`: the conformance suite runs against the real module with every change. `untested on hardware`: written
+   * from the vendor's public documentation, and nothing more.
+   */
+  readonly tested: 'run' | 'untested on hardware' | 'unknown module';
   /** The key material lives in the worker's memory: said wherever the token is named. */
   readonly software: boolean;
-  /** Algorithms that do not work although the token lists their mechanism. */
+  /** Why no production key may live there, in words that follow the token's name; undefined when one may. */
+  readonly unfit: string | undefined;
+  /** The way from this process to the keys. */
+  readonly transport: Transport;
+  /** Algorithms that do not work, whether or not the token lists their mechanism. */
   readonly lacks: readonly Algorithm[];
-  /** Codes that mean something else here than in the table of `pkcs11/ckr.ts`, by CKR_ name. */
+  /** Key types that the module can make. Others can still be bound where their algorithms work. */
+  readonly makes: readonly KeySpec['type'][];
+  /** Codes that mean something else here than in the table of `pkcs11/ckr.ts`, by CKR_ name (hex for vendor's own). */
   readonly refinements: Readonly<Record<string, AdapterReason>>;
   /**
    * Codes with which the module answers a ciphertext that does not open, as it answers much else. They become
    * CIPHERTEXT_REJECTED once a known-good ciphertext still opens on that key.
    */
   readonly ambiguousRejections: Readonly<Record<'A256GCM' | 'RSA-OAEP-256', readonly string[]>>;
+  readonly login: Login;
   /** CKF_USER_PIN_COUNT_LOW is set after a wrong PIN: without it, an attempt that ended in a crash was not counted. */
   readonly pinFlagsReliable: boolean;
   readonly keyWrap: {
@@ -24,13 +42,59 @@ export interface Profile {
     /** RFC 3394. */
     readonly aesKw: number | undefined;
     readonly oaepHashes: readonly ('sha1' | 'sha256')[];
-    /** Key types that C_WrapKey takes. */
-    readonly wraps: readonly ('ec' | 'ed25519' | 'rsa' | 'aes' | 'hmac')[];
+    /** Key types that C_WrapKey takes, in a form that C_UnwrapKey of the same module takes back. */
+    readonly wraps: readonly KeySpec['type'][];
     /** CKA_VALUE_LEN belongs into the template of an unwrapped secret key. */
     readonly valueLenOnUnwrap: boolean;
     /** CKA_VALUE_LEN of an unwrapped secret key reads 0: its length is taken from the blob, or found by trial. */
     readonly hidesUnwrappedLength: boolean;
   };
-  /** CKA_COPYABLE is known to the module. */
-  readonly copyable: boolean;
+  /** Attributes that the module does not know. They are neither set nor compared. */
+  readonly omits: readonly OmittedAttribute[];
+  /** The environment variable whose value is handed to C_Initialize as library parameters; undefined: none is. */
+  readonly libraryParameters: string | undefined;
+  readonly sessions: Sessions;
+}
+
+export type OmittedAttribute =
+  | 'CKA_COPYABLE'
+  | 'CKA_MODIFIABLE'
+  | 'CKA_WRAP_WITH_TRUSTED'
+  | 'CKA_SIGN_RECOVER'
+  | 'CKA_VERIFY_RECOVER'
+  | 'CKA_DERIVE'
+  | 'CKA_ALWAYS_AUTHENTICATE';
+
+export interface Transport {
+  /**
+   * - `in process`: the module does the cryptography itself
+   * - `local`: a device or daemon of this machine
+   * - `authenticated and encrypted`: over a network, and each side proves who it is
+   * - `unprotected`: neither; refused in production
+   * - `unknown`: whoever configures it must know
+   */
+  readonly kind: 'in process' | 'local' | 'authenticated and encrypted' | 'unprotected' | 'unknown';
+  readonly says: string;
+}
+
+export interface Login {
+  /** What the PIN file holds. */
+  readonly pin: string;
+  /** What wrong PINs cost. */
+  readonly lockout: string;
+}
+
+export interface Sessions {
+  /** Stated by the vendor, for one application; undefined: none is stated. */
+  readonly limit: number | undefined;
+  /** Calls on several sessions at once, from several threads of one process. */
+  readonly threads: 'safe' | 'serialised' | 'unknown';
+  readonly says: string;
+}
+
+/** Why a token with this profile must not be configured in production; undefined when it may. */
+export function productionObjection({ name, unfit, transport }: Profile): string | undefined {
+  if (unfit !== undefined) return `profile \`${name}\`: ${unfit}`;
+  if (transport.kind === 'unprotected') return `profile \`${name}\`: ${transport.says}`;
+  return undefined;
 }

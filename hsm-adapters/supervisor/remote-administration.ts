@@ -38,11 +38,13 @@ export function remoteAdministration(
       ),
     closeReplicaTransport: (transport) =>
       administer({ op: 'close-replica-transport', transport }, readNothing),
-    importWrapped: (request) =>
-      administer(
-        { op: 'import-wrapped', request: { ...request, blob: base64(request.blob) } },
+    importWrapped: (request) => {
+      const publicKey = request.publicKey === undefined ? undefined : base64(request.publicKey);
+      return administer(
+        { op: 'import-wrapped', request: { ...request, blob: base64(request.blob), publicKey } },
         readObjectAttributes,
-      ),
+      );
+    },
     destroy: (query) => administer({ op: 'destroy', query }, readNothing),
   };
 }

@@ -18,6 +18,7 @@ import {
   type TokenAdministration,
   type TokenInfo,
   type TokenState,
+  type WrappedImport,
 } from '../../hsm-adapters/adapter.ts';
 import {
   flipped,
@@ -197,6 +198,8 @@ export class FakeToken implements TokenAdapter {
     return material;
   }
 
+  /** What `importWrapped` was asked. */
+  readonly imports: WrappedImport[] = [];
   /** What `importWrapped` makes of a blob. */
   acceptBlob(blob: Uint8Array, material: Material): void {
     this.#blobs.set(Buffer.from(blob).toString('hex'), material);
@@ -408,6 +411,7 @@ export class FakeToken implements TokenAdapter {
       },
       importWrapped: async (request) => {
         await this.#enter('import');
+        this.imports.push(request);
         const material = this.#blobs.get(Buffer.from(request.blob).toString('hex'));
         if (material === undefined)
           throw new AdapterError('KEY_UNUSABLE', 'blob does not unwrap', { performed: 'unknown' });
