@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { loadCases, runCases } from './cases.ts';
 import { compilePolicy } from './compile.ts';
@@ -101,6 +102,7 @@ cases:
     hash: 'sha256:limited',
     explain: (question) => POLICY.explain(question),
     usableOperations: () => [],
+    takesRawSigning: () => true,
     decide: (question) => {
       asked.push(question);
       const limit = {
@@ -192,6 +194,13 @@ cases:
         },
       },
     ]);
+  });
+
+  test('of the README are right', () => {
+    const readme = readFileSync(new URL('./README.md', import.meta.url), 'utf8');
+    const [, example = ''] = /### Cases\n\n```yaml\n([\s\S]*?)```/.exec(readme) ?? [];
+    expect(example).not.toBe('');
+    expect(mistakes(example)).toEqual([]);
   });
 
   const complete = 'workload: spiffe://example.org/a\n    key: k\n    operation: sign\n    ';

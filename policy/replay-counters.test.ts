@@ -45,6 +45,12 @@ describe('limits', () => {
     );
   });
 
+  test('what was used comes back when its window is over, to the millisecond', () => {
+    const limits = new ReplayLimits();
+    const one = limit({ max: 1 });
+    expect([0, 999, 1000].map((now) => limits.take([one], request(now)).ok)).toEqual([true, false, true]);
+  });
+
   test('steps forget later than milliseconds, and never sooner', () => {
     fc.assert(
       fc.property(fc.array(fc.nat(300), { maxLength: 60 }), (pauses) => {

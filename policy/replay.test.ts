@@ -67,6 +67,7 @@ function costing(allowance: Partial<Allowance>, staticEffect: 'allow' | 'deny' =
         : { effect: 'allow', rule: 'costs', policyHash: '', alternatives: [full] },
     explain: () => ({ effect: 'deny', rule: '', policyHash: '', considered: [] }),
     usableOperations: () => ['sign'],
+    takesRawSigning: () => true,
   };
 }
 
@@ -178,6 +179,23 @@ describe('a simulation', () => {
     ]);
     // Where no condition could make a difference, nothing is missing.
     expect(simulate(policy(SIGNS), [truncated])).toMatchObject({ requests: 1, stillAllowed: 1 });
+  });
+
+  test('a key that is now for typed signing signs nothing else', () => {
+    const typed = policy(`${SIGNS}
+  - id: mints
+    workloads: ["spiffe://example.org/ns/mint/sa/*"]
+    keys: [payments/jwt]
+    operations: [sign-jwt]
+`);
+    const { flips } = simulate(typed, [entry()]);
+    expect(flips).toMatchObject([
+      {
+        change: 'now denied',
+        ruleAfter: 'signs',
+        why: 'a rule for typed signing names the key, which then signs nothing else',
+      },
+    ]);
   });
 
   test('a key that does not exist stays refused', () => {

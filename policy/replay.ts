@@ -14,7 +14,10 @@ import { ReplayGuards, ReplayLimits, type ReplayLimitsOptions } from './replay-c
 import { decodeInputs } from './replay-inputs.ts';
 
 /** What of a policy a replay asks. */
-export type ReplayedPolicy = Pick<PolicySet, 'hash' | 'decide' | 'explain' | 'usableOperations'>;
+export type ReplayedPolicy = Pick<
+  PolicySet,
+  'hash' | 'decide' | 'explain' | 'usableOperations' | 'takesRawSigning'
+>;
 
 /** A decision with its limits and guards counted. */
 export interface PlayedDecision {
@@ -27,6 +30,7 @@ export interface PlayedDecision {
   giveBack(): void;
 }
 
+const RAW_REFUSED = 'a rule for typed signing names the key, which then signs nothing else';
 const NOTHING = (): void => undefined;
 
 /** Requests decided one after the other, as a broker would that started with empty counters. */
@@ -46,6 +50,10 @@ export class PolicyPlayer {
 
   play(question: KeyUseQuestion): PlayedDecision {
     const { effect, rule, alternatives } = this.policy.decide(question);
+    // As key use does after the rules: bare bytes could be anything.
+    if (effect === 'allow' && question.operation === 'sign' && !this.policy.takesRawSigning(question.key)) {
+      return { effect: 'deny', rule, why: RAW_REFUSED, giveBack: NOTHING };
+    }
     if (effect === 'deny' || alternatives === undefined || alternatives.length === 0) {
       return { effect, rule, why: '', giveBack: NOTHING };
     }

@@ -147,6 +147,17 @@ rules:
     ]);
   });
 
+  test('says which key typed signing would take for itself', () => {
+    const { notes } = suggestionFrom([
+      entryOf(sign, true, 0),
+      entryOf({ ...sign, workload: workloads[0]!, operation: 'sign-jwt' }, true, 1),
+      entryOf({ ...sign, key: 'other', operation: 'sign-dsse' }, true, 2),
+    ]);
+    expect(notes).toEqual([
+      'payments/jwt was used for typed signing and for signing bare bytes: with these rules it takes the first alone',
+    ]);
+  });
+
   test('does not let an entry write into the file', () => {
     const { yaml, rules } = suggestionFrom([
       entryOf({ ...sign, key: 'x"]\nrules: []' }, true, 0),

@@ -103,9 +103,22 @@ export class SuggestionBuilder {
     return use;
   }
 
+  #keysOf(isWanted: (operation: Operation) => boolean): ReadonlySet<string> {
+    const uses = [...this.#uses.values()].filter(({ allowed }) => [...allowed.keys()].some(isWanted));
+    return new Set(uses.map(({ key }) => key));
+  }
+
   suggest(): Suggestion {
     const notes: string[] = [];
     const rules = mergedRules([...this.#uses.values()], notes);
+    const raw = this.#keysOf((operation) => operation === 'sign');
+    for (const key of this.#keysOf((operation) => operation !== 'sign' && operation.startsWith('sign-'))) {
+      if (raw.has(key))
+        note(
+          notes,
+          `${key} was used for typed signing and for signing bare bytes: with these rules it takes the first alone`,
+        );
+    }
     if (this.#left > 0) notes.push(`${this.#left} requests of further workloads and keys are not in it`);
     const header = [
       `Suggested from ${this.#requests} allowed requests, ${this.#firstTime || 'none'} to ${this.#lastTime || 'none'}.`,
