@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { loadCases, runCases } from './cases.ts';
 import { compilePolicy } from './compile.ts';
 import type { KeyUseQuestion } from './decision.ts';
-import type { ReplayedPolicy } from './replay.ts';
+import type { ReplayedPolicy } from './replay-player.ts';
 import { formatSourceIssue } from './source-issue.ts';
 
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);

@@ -11,7 +11,7 @@ import {
   OPERATIONS,
 } from './decision.ts';
 import { isKeyName } from './key-name.ts';
-import { PolicyPlayer, type ReplayedPolicy, whyDenied } from './replay.ts';
+import { PolicyPlayer, type ReplayedPolicy, whyDenied } from './replay-player.ts';
 import { spiffeIdOrUndefined } from './scope.ts';
 import { parseYamlSource, type YamlPath, type YamlSource } from './source.ts';
 import { quoteSource, type SourceIssue } from './source-issue.ts';

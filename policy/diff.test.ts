@@ -1,8 +1,9 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { compilePolicy } from './compile.ts';
-import { diffLines, diffPolicies } from './diff.ts';
+import { diffPolicies } from './diff.ts';
 import { sharedWitness, witnesses } from './diff-witness.ts';
+import { diffLines } from './diff-words.ts';
 import { matchesPattern, parseKeyPattern, patternsOverlap } from './pattern.ts';
 
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);

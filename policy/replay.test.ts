@@ -1,8 +1,9 @@
 import { describe, expect, test } from 'vitest';
 import { compilePolicy } from './compile.ts';
 import type { Allowance, KeyUseQuestion } from './decision.ts';
-import { PolicyPlayer, type ReplayedPolicy, readRecordedEntry, Simulation } from './replay.ts';
+import { readRecordedEntry, Simulation } from './replay.ts';
 import { encodeInputs } from './replay-inputs.ts';
+import { PolicyPlayer, type ReplayedPolicy } from './replay-player.ts';
 
 const API = 'spiffe://example.org/ns/payments/sa/api';
 const AT = Date.UTC(2026, 10, 21, 7);

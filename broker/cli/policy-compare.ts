@@ -1,7 +1,8 @@
 import { dirname, join } from 'node:path';
 import type { Command } from 'commander';
 import { loadCases, MAX_CASES_BYTES, runCases } from '../../policy/cases.ts';
-import { diffLines, diffPolicies } from '../../policy/diff.ts';
+import { diffPolicies } from '../../policy/diff.ts';
+import { diffLines } from '../../policy/diff-words.ts';
 import { MAX_POLICY_BYTES } from '../../policy/load.ts';
 import { formatSourceIssue, type SourceIssue } from '../../policy/source-issue.ts';
 import { jsonOption } from './connection.ts';

@@ -1,5 +1,6 @@
 import { parentPort, workerData } from 'node:worker_threads';
-import { diffLines, diffPolicyTexts, type PolicyText, readPolicyText } from '../../policy/diff.ts';
+import { diffPolicyTexts, type PolicyText, readPolicyText } from '../../policy/diff.ts';
+import { diffLines } from '../../policy/diff-words.ts';
 import type { PolicyReading, PolicyToRead } from './policy-reader.ts';
 
 /** The entry of a thread that reads one policy, answers and ends. */
