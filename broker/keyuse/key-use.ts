@@ -132,8 +132,16 @@ class Refused extends Error {
   readonly use: Use;
   readonly failure: Failure;
   readonly decision: Decision | undefined;
-  constructor(use: Use, failure: Failure, decision?: Decision) {
+  /** For the entry alone: what a replay under another policy has to know. */
+  readonly notes: { readonly [name: string]: EntryValue };
+  constructor(
+    use: Use,
+    failure: Failure,
+    decision?: Decision,
+    notes: { readonly [name: string]: EntryValue } = {},
+  ) {
     super(failure.message);
+    this.notes = notes;
     this.use = use;
     this.failure = failure;
     this.decision = decision;
@@ -620,7 +628,7 @@ export class KeyUse {
     }
   }
 
-  async #settled({ use, failure, decision }: Refused): Promise<Failure> {
+  async #settled({ use, failure, decision, notes }: Refused): Promise<Failure> {
     try {
       await this.#o.audit.appendRefusal({
         ...this.#subject(use),
@@ -629,7 +637,7 @@ export class KeyUse {
         performed: 'no',
         rule: decision?.rule ?? '',
         policy: decision?.policyHash ?? this.#o.policy().hash,
-        inputs: encodeInputs(use.circumstances),
+        inputs: { ...encodeInputs(use.circumstances), ...notes },
         latencyMicros: use.call.elapsedMicros,
       });
     } catch (error) {
@@ -689,7 +697,12 @@ export class KeyUse {
       const exists = this.#o.catalog.versions(key).length > 0 && !isReservedKeyName(key);
       if (exists && purpose === 'decrypt')
         throw new Refused(use, new Failure('CIPHERTEXT_REJECTED', REJECTED), decision);
-      throw new Refused(use, new Failure('POLICY_DENIED', DENIED), { ...decision, rule: '' });
+      throw new Refused(
+        use,
+        new Failure('POLICY_DENIED', DENIED),
+        { ...decision, rule: '' },
+        { absent: true },
+      );
     }
     const refuse = (reason: Reason, text: string): Refused =>
       new Refused(use, new Failure(reason, text), decision);
