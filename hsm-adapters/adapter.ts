@@ -260,6 +260,12 @@ export interface TokenAdapter {
   quarantine(finding: string): void;
   /** The operator says that the PIN is right now, or that a finding is dealt with. */
   unblock(): Promise<void>;
+  /**
+   * Gets no more work: it is `draining` whenever it would serve, over restarts of its worker, until `undrain`. What
+   * it has is finished, and whoever asks it all the same (checkpoints, proofs of keys) is answered.
+   */
+  drain(): void;
+  undrain(): void;
   close(): Promise<void>;
 }
 

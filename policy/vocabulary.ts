@@ -56,6 +56,8 @@ const ADMIN_METHODS = [
   'Admin.ImportKey',
   'Admin.ListTokens',
   'Admin.UnblockToken',
+  'Admin.DrainToken',
+  'Admin.UndrainToken',
   'Admin.Freeze',
   'Admin.Unfreeze',
   'Admin.ListFreezes',

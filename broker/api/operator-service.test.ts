@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { AdapterError } from '../../hsm-adapters/adapter.ts';
 import {
   API,
   callerOf,
@@ -50,10 +51,18 @@ beforeEach(() => {
     verifierKey: () => '',
     status: async () => ({}),
     unblockToken: async () => undefined,
+    drainToken: (name) => {
+      named(name).drain();
+      return named(name).inFlight;
+    },
+    undrainToken: (name) => named(name).undrain(),
+    tokenLoad: (token) => fixture.pool.load(token),
     policies: () => policies,
   };
 });
 afterEach(() => fixture.close());
+
+const named = (name: string) => fixture.tokens.find((token) => token.name === name)!;
 
 async function admin(
   method: string,
@@ -246,5 +255,51 @@ describe('a look into the log', () => {
     await asked;
     call.cancel();
     expect(await answer).toMatchObject({ reason: 'CANCELLED' });
+  });
+});
+
+describe('a token', () => {
+  it.each([
+    ['DrainToken', 'draining'],
+    ['UndrainToken', 'ready'],
+  ])('%s is between two entries, needs a reason, and leaves it %s', async (method, state) => {
+    if (method === 'UndrainToken') fixture.token.drain();
+    expect(await failureOf(admin(method, { token: 'one', reason: ' ' }))).toMatchObject({
+      reason: 'REQUEST_INVALID',
+    });
+    await admin(method, { token: 'one', reason: 'firmware' });
+    expect(fixture.token.state).toBe(state);
+    expect(fixture.log.of('token')).toMatchObject([
+      { operation: `Admin.${method}`, performed: 'unknown', detail: { token: 'one', stage: 'begun' } },
+      { operation: `Admin.${method}`, performed: 'yes', detail: { token: 'one', why: 'firmware', begun: 0 } },
+    ]);
+  });
+
+  it('is not drained when that cannot be put on record', async () => {
+    fillAfter(0);
+    await expect(admin('DrainToken', { token: 'one', reason: 'firmware' })).rejects.toThrow('no space left');
+    expect(fixture.token.state).toBe('ready');
+  });
+
+  it('is shown with its load, its errors and what its flags say of the PIN', async () => {
+    const version = await fixture.create('app/k', 'ES256', { tokens: ['one'] });
+    const binding = await fixture.pool.choose('a', version, callFor());
+    const error = new AdapterError('TOKEN_UNREACHABLE', 'x', {
+      performed: 'unknown',
+      ckr: 'CKR_DEVICE_ERROR',
+    });
+    fixture.pool.release(binding, error);
+    expect(await admin('ListTokens', {})).toMatchObject({
+      tokens: [
+        {
+          name: 'one',
+          circuit: 'closed',
+          errors: { CKR_DEVICE_ERROR: 1 },
+          workerPid: 4711,
+          pinLocked: false,
+        },
+        { name: 'two', errors: {} },
+      ],
+    });
   });
 });

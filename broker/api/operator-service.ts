@@ -13,8 +13,10 @@ import { publishVersion } from '../keyuse/key-administration.ts';
 import type { KeyCatalog, KeyVersion } from '../keyuse/key-catalog.ts';
 import type { KeyUse } from '../keyuse/key-use.ts';
 import type { TokenKeys } from '../keyuse/token-keys.ts';
+import type { TokenLoad } from '../keyuse/token-pool.ts';
 import { codec } from '../proto/codec.ts';
 import type { CreateKeyRequest__Output } from '../proto/gen/lastmile/v1/CreateKeyRequest.ts';
+import type { DrainTokenRequest__Output } from '../proto/gen/lastmile/v1/DrainTokenRequest.ts';
 import type { ExplainPolicyRequest__Output } from '../proto/gen/lastmile/v1/ExplainPolicyRequest.ts';
 import type { FreezeRequest__Output } from '../proto/gen/lastmile/v1/FreezeRequest.ts';
 import type { GetCheckpointRequest__Output } from '../proto/gen/lastmile/v1/GetCheckpointRequest.ts';
@@ -25,6 +27,7 @@ import type { ImportKeyRequest__Output } from '../proto/gen/lastmile/v1/ImportKe
 import type { QueryRequest__Output } from '../proto/gen/lastmile/v1/QueryRequest.ts';
 import type { ReadTileRequest__Output } from '../proto/gen/lastmile/v1/ReadTileRequest.ts';
 import type { UnblockTokenRequest__Output } from '../proto/gen/lastmile/v1/UnblockTokenRequest.ts';
+import type { UndrainTokenRequest__Output } from '../proto/gen/lastmile/v1/UndrainTokenRequest.ts';
 import type { AdminMethod, AuditMethod } from '../proto/methods.ts';
 import type { Handler } from './key-use-service.ts';
 import { Unreadable } from './messages.ts';
@@ -81,6 +84,10 @@ export interface OperatorServices {
   /** GetStatusResponse, but for what is known here. */
   readonly status: () => Promise<object>;
   readonly unblockToken: (name: string) => Promise<void>;
+  /** Durable before it returns; to how many operations the token still has. */
+  readonly drainToken: (name: string) => number;
+  readonly undrainToken: (name: string) => void;
+  readonly tokenLoad: (token: TokenKeys['tokens'][number]) => TokenLoad;
   readonly policies: () => PolicyVersions;
 }
 
@@ -232,7 +239,7 @@ export function operatorHandlers(services: OperatorServices): ReadonlyMap<string
 
   serve('Admin', 'GetStatus', async () => ({
     ...(await services.status()),
-    tokens: describeTokens(services.keys),
+    tokens: describeTokens(services),
     freezes: services.freezes.list(),
   }));
   serve('Admin', 'ListKeyVersions', () => ({ keys: services.catalog.all().map(describeVersion) }));
@@ -272,7 +279,7 @@ export function operatorHandlers(services: OperatorServices): ReadonlyMap<string
     );
     return { version: describeVersion(value), log: position(leafIndex) };
   });
-  serve('Admin', 'ListTokens', () => ({ tokens: describeTokens(services.keys) }));
+  serve('Admin', 'ListTokens', () => ({ tokens: describeTokens(services) }));
   serve<UnblockTokenRequest__Output>('Admin', 'UnblockToken', async ({ token, reason }, permission) => {
     requireReason(reason);
     const { leafIndex } = await change(
@@ -282,6 +289,26 @@ export function operatorHandlers(services: OperatorServices): ReadonlyMap<string
       {
         kind: 'token',
       },
+    );
+    return { log: position(leafIndex) };
+  });
+  serve<DrainTokenRequest__Output>('Admin', 'DrainToken', async ({ token, reason }, permission) => {
+    requireReason(reason);
+    const { value, leafIndex } = await change(
+      permission,
+      { token: bounded(token), why: bounded(reason) },
+      () => services.drainToken(token),
+      { kind: 'token' },
+    );
+    return { log: position(leafIndex), inFlight: value };
+  });
+  serve<UndrainTokenRequest__Output>('Admin', 'UndrainToken', async ({ token, reason }, permission) => {
+    requireReason(reason);
+    const { leafIndex } = await change(
+      permission,
+      { token: bounded(token), why: bounded(reason) },
+      () => services.undrainToken(token),
+      { kind: 'token' },
     );
     return { log: position(leafIndex) };
   });
@@ -433,8 +460,9 @@ export function operatorHandlers(services: OperatorServices): ReadonlyMap<string
   return handlers;
 }
 
-export function describeTokens(keys: TokenKeys): object[] {
+function describeTokens({ keys, tokenLoad }: Pick<OperatorServices, 'keys' | 'tokenLoad'>): object[] {
   return keys.tokens.map((token) => {
+    const load = tokenLoad(token);
     const report = keys.report(token);
     return {
       name: token.name,
@@ -450,6 +478,14 @@ export function describeTokens(keys: TokenKeys): object[] {
       inFlight: token.inFlight,
       keys: report.proven,
       unusableKeys: [...report.unusable].map(([key, why]) => `${key}: ${why}`),
+      restarts: token.worker?.restarts ?? 0,
+      workerPid: token.worker?.pid ?? 0,
+      serviceMicros: Math.round(load.serviceMs * 1000),
+      circuit: load.circuit,
+      errors: Object.fromEntries(load.errors),
+      pinCountLow: token.info?.pinCountLow ?? false,
+      pinFinalTry: token.info?.pinFinalTry ?? false,
+      pinLocked: token.info?.pinLocked ?? false,
     };
   });
 }

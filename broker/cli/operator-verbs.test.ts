@@ -136,6 +136,30 @@ describe('tokens', () => {
     expect(out).not.toContain('\u001b');
   });
 
+  it('status shows one token with its errors, and knows no other', async () => {
+    const errors = { CKR_DEVICE_ERROR: 3 };
+    answers('ListTokens', { tokens: [{ ...TOKEN, errors, serviceMicros: 1250, pinFinalTry: true }] });
+    const { out } = await shell.run(['tokens', 'status', 'a']);
+    expect(out).toContain('CKR_DEVICE_ERROR 3\n');
+    expect(out).toContain('1.25 ms\n');
+    expect(out).toContain('one try left before it locks\n');
+    expect(out).not.toContain('\u001b');
+    expect((await shell.run(['tokens', 'status', 'z'])).code).toBe(2);
+  });
+
+  it.each(['drain', 'undrain'])('%s needs a reason and sends it', async (verb) => {
+    answers(verb === 'drain' ? 'DrainToken' : 'UndrainToken', { log: LOG, inFlight: 2 });
+    expect((await shell.run(['tokens', verb, 'a'])).code).toBe(2);
+    const { code, out } = await shell.run(['tokens', verb, 'a', '--reason', 'firmware']);
+    expect(code).toBe(0);
+    expect(out).toBe(
+      verb === 'drain'
+        ? 'a gets no more work; it still has 2 operations\n'
+        : 'a is in service again; `lastmile tokens list` shows its state\n',
+    );
+    expect(seen).toMatchObject({ token: 'a', reason: 'firmware' });
+  });
+
   it('unblock needs a reason and sends it', async () => {
     answers('UnblockToken', { log: LOG });
     expect((await shell.run(['tokens', 'unblock', 'a'])).code).toBe(2);

@@ -142,8 +142,9 @@ export class TokenKeys {
 
   #changed(token: TokenAdapter): void {
     const state = this.#states.get(token)!;
-    const isUsable = token.state === 'ready' || token.state === 'degraded';
-    if (isUsable && token.loginGeneration !== state.generation) {
+    // A drained one too: the log's checkpoints are still signed there, and it may come back any moment.
+    const isLoggedIn = token.state === 'ready' || token.state === 'degraded' || token.state === 'draining';
+    if (isLoggedIn && token.loginGeneration !== state.generation) {
       const generation = token.loginGeneration;
       state.generation = generation;
       state.refs.clear();

@@ -32,6 +32,7 @@ import { Freezes } from '../keyuse/freezes.ts';
 import { KeyAdministration } from '../keyuse/key-administration.ts';
 import { KeyCatalog, type TokenObject } from '../keyuse/key-catalog.ts';
 import { KeyUse } from '../keyuse/key-use.ts';
+import { TokenProbe } from '../keyuse/token-health.ts';
 import { TokenKeys } from '../keyuse/token-keys.ts';
 import { PIPELINING, TokenPool } from '../keyuse/token-pool.ts';
 import { SignatureVerifier } from '../keyuse/verify/signature-verifier.ts';
@@ -129,26 +130,29 @@ export async function openCore(config: LastmileConfig, log: Log): Promise<Core> 
   const workerUsers = config.tokens.map((token, position) =>
     users.worker(workerNumber(token.directory, config.isolation.uidBase) ?? position, token.groups),
   );
+  const drained = store.tokenDrains();
   const tokens = config.tokens.map((token, i) =>
     createTokenAdapter({
       config: token,
       ledger: journal.ledger(ledger, token.name),
       user: workerUsers[i],
       pipelining: PIPELINING + 2,
+      isDrained: drained.has(token.name),
       log: (line) => log('warn', line, { token: token.name }),
     }),
   );
   const freezes = new Freezes(store);
-  let pool: TokenPool | undefined;
+  let whenPumped: (() => void) | undefined;
   const keys = new TokenKeys({
     tokens,
     catalog,
     audit,
     origin: config.audit.origin,
     log,
-    onChange: () => pool?.pump(),
+    onChange: () => whenPumped?.(),
   });
-  pool = new TokenPool(keys, freezes, (workload) => policy.current.weight(workload));
+  const pool = new TokenPool(keys, freezes, (workload) => policy.current.weight(workload));
+  whenPumped = () => pool.pump();
   const verifier = new SignatureVerifier();
   const encryptions = new EncryptionCounter(store, (key, reserved) =>
     log('warn', 'an AES-GCM key is half used up: create a new version', { key, reserved }),
@@ -225,8 +229,18 @@ export async function openCore(config: LastmileConfig, log: Log): Promise<Core> 
   }
   await settle(tokens);
   await keys.settled();
+  const probe = new TokenProbe(
+    tokens,
+    (token) => pool.health(token),
+    () => pool.pump(),
+  );
   connectSigner();
 
+  const tokenNamed = (name: string): TokenAdapter => {
+    const token = tokens.find((candidate) => candidate.name === name);
+    if (token === undefined) throw new Failure('REQUEST_INVALID', 'there is no token of that name');
+    return token;
+  };
   const refusedHandshakes = new Map<Refusal, number>();
   const warnings = (): string[] => {
     const found: string[] = [];
@@ -282,11 +296,20 @@ export async function openCore(config: LastmileConfig, log: Log): Promise<Core> 
           generation: () => generation,
           verifierKey: () => verifierKey,
           status: () => status([]),
-          unblockToken: async (name) => {
-            const token = tokens.find((candidate) => candidate.name === name);
-            if (token === undefined) throw new Failure('REQUEST_INVALID', 'there is no token of that name');
-            await token.unblock();
+          unblockToken: async (name) => tokenNamed(name).unblock(),
+          drainToken: (name) => {
+            const token = tokenNamed(name);
+            // On disk first: an operator who was told that it is out takes it apart.
+            store.putTokenDrain(name);
+            token.drain();
+            return token.inFlight;
           },
+          undrainToken: (name) => {
+            const token = tokenNamed(name);
+            store.deleteTokenDrain(name);
+            token.undrain();
+          },
+          tokenLoad: (token) => pool.load(token),
           policies: () => policy,
         }),
         audit,
@@ -300,6 +323,7 @@ export async function openCore(config: LastmileConfig, log: Log): Promise<Core> 
     status: (gateways) => status(gateways),
     close: async () => {
       isClosing = true;
+      probe.close();
       journal.close();
       policy.close();
       await counters.close();
@@ -400,11 +424,15 @@ function workerNumber(directory: string, uidBase: number): number | undefined {
   }
 }
 
-/** Until every token serves, is blocked, or has had its chance. */
+/** Times a token may end before it serves: one may be bad luck, and the others are wanted. */
+const CHANCES = 2;
+
+/** Until every token serves, is blocked, or has had its chances. */
 function settle(tokens: readonly TokenAdapter[]): Promise<void> {
+  const ends = new Map<TokenAdapter, number>();
   const isSettled = (): boolean =>
     tokens.every(
-      (token) => token.state === 'ready' || token.state === 'degraded' || token.state === 'blocked',
+      (token) => (token.state !== 'starting' && token.state !== 'down') || (ends.get(token) ?? 0) >= CHANCES,
     );
   if (isSettled()) return Promise.resolve();
   return new Promise((resolve) => {
@@ -416,8 +444,11 @@ function settle(tokens: readonly TokenAdapter[]): Promise<void> {
     };
     const timer = setTimeout(done, SETTLE_MS);
     for (const token of tokens) {
+      let before = token.state;
       stops.push(
         token.watch(() => {
+          if (token.state === 'down' && before !== 'down') ends.set(token, (ends.get(token) ?? 0) + 1);
+          before = token.state;
           if (isSettled()) done();
         }),
       );

@@ -40,6 +40,8 @@ const ADMIN = [
   'ImportKey',
   'ListTokens',
   'UnblockToken',
+  'DrainToken',
+  'UndrainToken',
   'Freeze',
   'Unfreeze',
   'ListFreezes',

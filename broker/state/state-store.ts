@@ -95,6 +95,10 @@ const MIGRATIONS: readonly string[] = [
     origin TEXT PRIMARY KEY, tree_size INTEGER NOT NULL, root_hash TEXT NOT NULL
   ) STRICT, WITHOUT ROWID;
   `,
+  // What an operator took out of service stays out when the broker restarts.
+  `
+  CREATE TABLE token_drain (name TEXT PRIMARY KEY, at TEXT NOT NULL) STRICT, WITHOUT ROWID;
+  `,
 ];
 
 export class StateStore {
@@ -308,6 +312,23 @@ export class StateStore {
 
   clearTokenFinding(tokenSerial: string): void {
     this.#sql('DELETE FROM token_finding WHERE token_serial = ?').run(tokenSerial);
+  }
+
+  /** By the name in lastmile.yaml: it need not have been reached. */
+  putTokenDrain(name: string): void {
+    this.#sql('INSERT INTO token_drain (name, at) VALUES (?, ?) ON CONFLICT DO NOTHING').run(
+      name,
+      new Date().toISOString(),
+    );
+  }
+
+  deleteTokenDrain(name: string): void {
+    this.#sql('DELETE FROM token_drain WHERE name = ?').run(name);
+  }
+
+  tokenDrains(): ReadonlySet<string> {
+    const rows = this.#sql('SELECT name FROM token_drain').all() as { name: string }[];
+    return new Set(rows.map(({ name }) => name));
   }
 
   /** The newest tree that a log is known to have signed. Never goes back. `rootHash` in base64. */

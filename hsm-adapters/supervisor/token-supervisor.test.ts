@@ -28,7 +28,9 @@ interface Bench {
   readonly log: string[];
 }
 
-function open(options: { config?: Partial<TokenConfig>; ledger?: FakeLedger } = {}): Bench {
+function open(
+  options: { config?: Partial<TokenConfig>; ledger?: FakeLedger; isDrained?: boolean } = {},
+): Bench {
   const timers = new FakeTimers();
   const ledger = options.ledger ?? new FakeLedger();
   const log: string[] = [];
@@ -36,6 +38,7 @@ function open(options: { config?: Partial<TokenConfig>; ledger?: FakeLedger } = 
   const token = createTokenAdapter({
     config: { ...FAKE_CONFIG, ...options.config },
     ledger,
+    isDrained: options.isDrained,
     root: '/srv/lastmile',
     log: (line) => log.push(line),
     timers,
@@ -549,6 +552,52 @@ describe('leaving service', () => {
     expect(heard).toBe(0);
     expect(bench.worker.kills).toEqual([]);
     expect(bench.log).toContain('token `one`: a watcher failed: oops');
+  });
+});
+
+describe('draining', () => {
+  test('finishes what it has, answers whoever asks all the same, and is ready again when it is undrained', async () => {
+    const bench = serve(open());
+    const before = sign(bench);
+    bench.token.drain();
+    expect(bench.token.state).toBe('draining');
+    expect(bench.token.advice).toContain('1 operations are still running');
+    const during = sign(bench);
+    for (const { id } of bench.worker.received(WorkerFrame.Sign)) {
+      bench.worker.say(WorkerFrame.Done, id, Buffer.from('signature'));
+    }
+    expect(Buffer.from(await before).toString()).toBe('signature');
+    expect(Buffer.from(await during).toString()).toBe('signature');
+    expect(bench.token.advice).toContain('lastmile tokens undrain one');
+    bench.token.undrain();
+    expect(bench.token.state).toBe('ready');
+    expect(bench.states).toEqual(['starting', 'starting', 'ready', 'draining', 'ready']);
+  });
+
+  test('lasts over the death of its worker, and from before the broker started', () => {
+    for (const bench of [serve(open()), open({ isDrained: true })]) {
+      bench.token.drain();
+      bench.worker.exit();
+      expect(bench.token.state).toBe('down');
+      bench.worker.respawn();
+      bench.worker.say(WorkerFrame.Found, 0, FAKE_INFO);
+      bench.worker.say(WorkerFrame.LoggedIn, 0, { outcome: 'accepted' });
+      expect(bench.token.state).toBe('draining');
+    }
+  });
+
+  test('does not hide that a token is blocked, and closing ends it', async () => {
+    const bench = serve(open());
+    bench.token.drain();
+    bench.token.quarantine('wrong bytes');
+    expect(bench.token.state).toBe('blocked');
+    bench.token.undrain();
+    expect(bench.token.state).toBe('blocked');
+    const other = serve(open());
+    other.token.drain();
+    await other.token.close();
+    other.token.undrain();
+    expect(other.token.state).toBe('down');
   });
 });
 

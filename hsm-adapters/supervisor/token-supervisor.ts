@@ -60,6 +60,8 @@ export interface TokenAdapterOptions {
   /** Operations at the worker for each of its sessions; the rest of a rush waits, or is refused, in the broker. */
   readonly pipelining?: number | undefined;
   readonly timers?: Timers | undefined;
+  /** An operator took it out of service before this broker started. */
+  readonly isDrained?: boolean | undefined;
   readonly startWorker?: ((spec: ChildSpec, handlers: ChildHandlers) => WorkerProcess) | undefined;
 }
 
@@ -77,19 +79,19 @@ const PROBATION = 16;
 /**
  * - `idle`: no worker was ever started
  * - `starting`: Start is sent; `logging-in`: an attempt is on record and Login is sent
- * - `serving`: `probation` counts down good answers after a failure
+ * - `serving`: `probation` counts down good answers after a failure; drained, it serves those alone who do not ask the pool
  * - `down`: the worker died, or is about to; a replacement comes after the back-off
  * - `blocked`: only `unblock` helps
- * - `draining`, `closed`: for good
+ * - `closing`, `closed`: for good
  */
 type Phase =
   | { readonly kind: 'idle' }
   | { readonly kind: 'starting' }
   | { readonly kind: 'logging-in' }
-  | { readonly kind: 'serving'; readonly isDegraded: boolean }
+  | { readonly kind: 'serving'; readonly isDegraded: boolean; readonly isDrained: boolean }
   | { readonly kind: 'down'; readonly cause: string }
   | { readonly kind: 'blocked'; readonly by: 'login' | 'finding'; readonly advice: string }
-  | { readonly kind: 'draining' }
+  | { readonly kind: 'closing' }
   | { readonly kind: 'closed' };
 
 /**
@@ -124,6 +126,8 @@ class TokenSupervisor implements TokenAdapter {
   #loginGeneration = 0;
   #inFlightLimit = 0;
   #probation = 0;
+  /** An operator's word: it holds for every worker to come. */
+  #isDrained: boolean;
   #cancelStartLimit: (() => void) | undefined;
   #whenDrained: (() => void) | undefined;
   #closing: Promise<void> | undefined;
@@ -145,6 +149,7 @@ class TokenSupervisor implements TokenAdapter {
     this.#ledger = ledger;
     this.#log = (line) => log(`token \`${config.name}\`: ${line}`);
     this.#timers = options.timers ?? systemTimers;
+    this.#isDrained = options.isDrained ?? false;
     this.#pipelining = options.pipelining ?? DEFAULT_PIPELINING;
     this.#profile = profile;
     this.#pin = pinSource(config.pin, this.#log);
@@ -203,6 +208,10 @@ class TokenSupervisor implements TokenAdapter {
         return `the token worker died ${failures} times in a row${cause === undefined ? '' : `, the last time: ${cause}`}; look at the module, its configuration and the path to the HSM`;
       }
       return cause;
+    }
+    if (phase.kind === 'serving' && phase.isDrained) {
+      const left = this.#requests.operations;
+      return `taken out of service by an operator${left === 0 ? '' : `, ${left} operations are still running`}; \`lastmile tokens undrain ${this.name}\` brings it back`;
     }
     if (phase.kind === 'serving' && phase.isDegraded)
       return 'operations failed on this token lately; see the log';
@@ -340,6 +349,24 @@ class TokenSupervisor implements TokenAdapter {
     this.#worker.start();
   }
 
+  drain(): void {
+    this.#setDrained(true);
+  }
+
+  undrain(): void {
+    this.#setDrained(false);
+  }
+
+  #setDrained(isDrained: boolean): void {
+    if (this.#isDrained === isDrained) return;
+    this.#isDrained = isDrained;
+    if (this.#phase.kind === 'serving') this.#serve(this.#phase.isDegraded);
+  }
+
+  #serve(isDegraded: boolean): void {
+    this.#enter({ kind: 'serving', isDegraded, isDrained: this.#isDrained });
+  }
+
   close(): Promise<void> {
     this.#closing ??= this.#close();
     return this.#closing;
@@ -347,7 +374,7 @@ class TokenSupervisor implements TokenAdapter {
 
   async #close(): Promise<void> {
     if (this.#phase.kind === 'serving' && this.#requests.operations + this.#requests.administrations > 0) {
-      this.#enter({ kind: 'draining' });
+      this.#enter({ kind: 'closing' });
       await new Promise<void>((resolve) => {
         const cancel = this.#timers.after(DRAIN_LIMIT_MS, resolve);
         this.#whenDrained = () => {
@@ -515,7 +542,7 @@ class TokenSupervisor implements TokenAdapter {
         this.#loginGeneration += 1;
         this.#probation = 0;
         this.#inFlightLimit = this.capacity * this.#pipelining;
-        this.#enter({ kind: 'serving', isDegraded: false });
+        this.#serve(false);
         break;
       case 'rejected':
         this.#block(
@@ -581,9 +608,7 @@ class TokenSupervisor implements TokenAdapter {
   #wentWell(): void {
     if (this.#probation > 0) {
       this.#probation -= 1;
-      if (this.#probation === 0 && this.#phase.kind === 'serving') {
-        this.#enter({ kind: 'serving', isDegraded: false });
-      }
+      if (this.#probation === 0 && this.#phase.kind === 'serving') this.#serve(false);
     }
     this.#answered();
   }
@@ -593,9 +618,7 @@ class TokenSupervisor implements TokenAdapter {
     if (isTokensOwn(failure)) {
       this.#log(`an operation failed: ${failure.message} (${failure.ckr ?? failure.reason})`);
       this.#probation = PROBATION;
-      if (this.#phase.kind === 'serving' && !this.#phase.isDegraded) {
-        this.#enter({ kind: 'serving', isDegraded: true });
-      }
+      if (this.#phase.kind === 'serving' && !this.#phase.isDegraded) this.#serve(true);
     }
     this.#answered();
   }
@@ -610,7 +633,7 @@ class TokenSupervisor implements TokenAdapter {
   #enter(phase: Phase): void {
     // Nothing leaves these two but by `unblock`, which enters `starting`, and `close`.
     if (this.#phase.kind === 'closed') return;
-    if (this.#phase.kind === 'draining' && phase.kind !== 'closed') return;
+    if (this.#phase.kind === 'closing' && phase.kind !== 'closed') return;
     if (phase.kind === 'down') this.#lastCause = phase.cause;
     else if (phase.kind === 'serving' || phase.kind === 'blocked') this.#lastCause = undefined;
     this.#phase = phase;
@@ -637,13 +660,13 @@ function publicState(phase: Phase): TokenState {
     case 'logging-in':
       return 'starting';
     case 'serving':
-      return phase.isDegraded ? 'degraded' : 'ready';
+      return phase.isDrained ? 'draining' : phase.isDegraded ? 'degraded' : 'ready';
     case 'down':
     case 'closed':
       return 'down';
     case 'blocked':
       return 'blocked';
-    case 'draining':
+    case 'closing':
       return 'draining';
     default:
       return phase satisfies never;
@@ -651,7 +674,7 @@ function publicState(phase: Phase): TokenState {
 }
 
 function isOver(phase: Phase): boolean {
-  return phase.kind === 'draining' || phase.kind === 'closed';
+  return phase.kind === 'closing' || phase.kind === 'closed';
 }
 
 /** A failure that says something about the token, not about the request. */

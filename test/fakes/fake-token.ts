@@ -291,6 +291,14 @@ export class FakeToken implements TokenAdapter {
     this.login();
   }
 
+  drain(): void {
+    this.setState('draining');
+  }
+
+  undrain(): void {
+    this.setState('ready');
+  }
+
   async close(): Promise<void> {
     this.setState('down');
   }

@@ -6,6 +6,8 @@ import type { ActivatePolicyResponse as _lastmile_v1_ActivatePolicyResponse, Act
 import type { AdminClient as _lastmile_v1_AdminClient, AdminDefinition as _lastmile_v1_AdminDefinition } from './lastmile/v1/Admin.ts';
 import type { CreateKeyRequest as _lastmile_v1_CreateKeyRequest, CreateKeyRequest__Output as _lastmile_v1_CreateKeyRequest__Output } from './lastmile/v1/CreateKeyRequest.ts';
 import type { CreateKeyResponse as _lastmile_v1_CreateKeyResponse, CreateKeyResponse__Output as _lastmile_v1_CreateKeyResponse__Output } from './lastmile/v1/CreateKeyResponse.ts';
+import type { DrainTokenRequest as _lastmile_v1_DrainTokenRequest, DrainTokenRequest__Output as _lastmile_v1_DrainTokenRequest__Output } from './lastmile/v1/DrainTokenRequest.ts';
+import type { DrainTokenResponse as _lastmile_v1_DrainTokenResponse, DrainTokenResponse__Output as _lastmile_v1_DrainTokenResponse__Output } from './lastmile/v1/DrainTokenResponse.ts';
 import type { ExplainPolicyRequest as _lastmile_v1_ExplainPolicyRequest, ExplainPolicyRequest__Output as _lastmile_v1_ExplainPolicyRequest__Output } from './lastmile/v1/ExplainPolicyRequest.ts';
 import type { ExplainPolicyResponse as _lastmile_v1_ExplainPolicyResponse, ExplainPolicyResponse__Output as _lastmile_v1_ExplainPolicyResponse__Output } from './lastmile/v1/ExplainPolicyResponse.ts';
 import type { FreezeRecord as _lastmile_v1_FreezeRecord, FreezeRecord__Output as _lastmile_v1_FreezeRecord__Output } from './lastmile/v1/FreezeRecord.ts';
@@ -37,6 +39,8 @@ import type { RuleExplanation as _lastmile_v1_RuleExplanation, RuleExplanation__
 import type { TokenStatus as _lastmile_v1_TokenStatus, TokenStatus__Output as _lastmile_v1_TokenStatus__Output } from './lastmile/v1/TokenStatus.ts';
 import type { UnblockTokenRequest as _lastmile_v1_UnblockTokenRequest, UnblockTokenRequest__Output as _lastmile_v1_UnblockTokenRequest__Output } from './lastmile/v1/UnblockTokenRequest.ts';
 import type { UnblockTokenResponse as _lastmile_v1_UnblockTokenResponse, UnblockTokenResponse__Output as _lastmile_v1_UnblockTokenResponse__Output } from './lastmile/v1/UnblockTokenResponse.ts';
+import type { UndrainTokenRequest as _lastmile_v1_UndrainTokenRequest, UndrainTokenRequest__Output as _lastmile_v1_UndrainTokenRequest__Output } from './lastmile/v1/UndrainTokenRequest.ts';
+import type { UndrainTokenResponse as _lastmile_v1_UndrainTokenResponse, UndrainTokenResponse__Output as _lastmile_v1_UndrainTokenResponse__Output } from './lastmile/v1/UndrainTokenResponse.ts';
 import type { UnfreezeRequest as _lastmile_v1_UnfreezeRequest, UnfreezeRequest__Output as _lastmile_v1_UnfreezeRequest__Output } from './lastmile/v1/UnfreezeRequest.ts';
 import type { UnfreezeResponse as _lastmile_v1_UnfreezeResponse, UnfreezeResponse__Output as _lastmile_v1_UnfreezeResponse__Output } from './lastmile/v1/UnfreezeResponse.ts';
 import type { WrappedKey as _lastmile_v1_WrappedKey, WrappedKey__Output as _lastmile_v1_WrappedKey__Output } from './lastmile/v1/WrappedKey.ts';
@@ -53,6 +57,8 @@ export interface ProtoGrpcType {
       Admin: SubtypeConstructor<typeof grpc.Client, _lastmile_v1_AdminClient> & { service: _lastmile_v1_AdminDefinition }
       CreateKeyRequest: MessageTypeDefinition<_lastmile_v1_CreateKeyRequest, _lastmile_v1_CreateKeyRequest__Output>
       CreateKeyResponse: MessageTypeDefinition<_lastmile_v1_CreateKeyResponse, _lastmile_v1_CreateKeyResponse__Output>
+      DrainTokenRequest: MessageTypeDefinition<_lastmile_v1_DrainTokenRequest, _lastmile_v1_DrainTokenRequest__Output>
+      DrainTokenResponse: MessageTypeDefinition<_lastmile_v1_DrainTokenResponse, _lastmile_v1_DrainTokenResponse__Output>
       ExplainPolicyRequest: MessageTypeDefinition<_lastmile_v1_ExplainPolicyRequest, _lastmile_v1_ExplainPolicyRequest__Output>
       ExplainPolicyResponse: MessageTypeDefinition<_lastmile_v1_ExplainPolicyResponse, _lastmile_v1_ExplainPolicyResponse__Output>
       FreezeRecord: MessageTypeDefinition<_lastmile_v1_FreezeRecord, _lastmile_v1_FreezeRecord__Output>
@@ -84,6 +90,8 @@ export interface ProtoGrpcType {
       TokenStatus: MessageTypeDefinition<_lastmile_v1_TokenStatus, _lastmile_v1_TokenStatus__Output>
       UnblockTokenRequest: MessageTypeDefinition<_lastmile_v1_UnblockTokenRequest, _lastmile_v1_UnblockTokenRequest__Output>
       UnblockTokenResponse: MessageTypeDefinition<_lastmile_v1_UnblockTokenResponse, _lastmile_v1_UnblockTokenResponse__Output>
+      UndrainTokenRequest: MessageTypeDefinition<_lastmile_v1_UndrainTokenRequest, _lastmile_v1_UndrainTokenRequest__Output>
+      UndrainTokenResponse: MessageTypeDefinition<_lastmile_v1_UndrainTokenResponse, _lastmile_v1_UndrainTokenResponse__Output>
       UnfreezeRequest: MessageTypeDefinition<_lastmile_v1_UnfreezeRequest, _lastmile_v1_UnfreezeRequest__Output>
       UnfreezeResponse: MessageTypeDefinition<_lastmile_v1_UnfreezeResponse, _lastmile_v1_UnfreezeResponse__Output>
       WrappedKey: MessageTypeDefinition<_lastmile_v1_WrappedKey, _lastmile_v1_WrappedKey__Output>

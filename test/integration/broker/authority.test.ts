@@ -74,6 +74,8 @@ async function rightRequests(): Promise<ReadonlyMap<string, object>> {
         { key: 'payments/own', purpose: 'sign', algorithms: ['ES256'], token: 'a', label: 'payments/jwt#1' },
       ],
       ['UnblockToken', { token: 'a', reason: 'try' }],
+      ['DrainToken', { token: 'a', reason: 'try' }],
+      ['UndrainToken', { token: 'a', reason: 'try' }],
       ['Freeze', { kind: 'workload', subject: 'spiffe://example.org/ns/billing/sa/invoices', reason: 'try' }],
       ['Unfreeze', { kind: 'workload', subject: PAYMENTS, reason: 'try' }],
       ['ExplainPolicy', { workload: PAYMENTS, key: 'payments/jwt', operation: 'sign', algorithm: 'ES256' }],

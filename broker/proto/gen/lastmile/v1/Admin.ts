@@ -6,6 +6,8 @@ import type { ActivatePolicyRequest as _lastmile_v1_ActivatePolicyRequest, Activ
 import type { ActivatePolicyResponse as _lastmile_v1_ActivatePolicyResponse, ActivatePolicyResponse__Output as _lastmile_v1_ActivatePolicyResponse__Output } from '../../lastmile/v1/ActivatePolicyResponse.ts';
 import type { CreateKeyRequest as _lastmile_v1_CreateKeyRequest, CreateKeyRequest__Output as _lastmile_v1_CreateKeyRequest__Output } from '../../lastmile/v1/CreateKeyRequest.ts';
 import type { CreateKeyResponse as _lastmile_v1_CreateKeyResponse, CreateKeyResponse__Output as _lastmile_v1_CreateKeyResponse__Output } from '../../lastmile/v1/CreateKeyResponse.ts';
+import type { DrainTokenRequest as _lastmile_v1_DrainTokenRequest, DrainTokenRequest__Output as _lastmile_v1_DrainTokenRequest__Output } from '../../lastmile/v1/DrainTokenRequest.ts';
+import type { DrainTokenResponse as _lastmile_v1_DrainTokenResponse, DrainTokenResponse__Output as _lastmile_v1_DrainTokenResponse__Output } from '../../lastmile/v1/DrainTokenResponse.ts';
 import type { ExplainPolicyRequest as _lastmile_v1_ExplainPolicyRequest, ExplainPolicyRequest__Output as _lastmile_v1_ExplainPolicyRequest__Output } from '../../lastmile/v1/ExplainPolicyRequest.ts';
 import type { ExplainPolicyResponse as _lastmile_v1_ExplainPolicyResponse, ExplainPolicyResponse__Output as _lastmile_v1_ExplainPolicyResponse__Output } from '../../lastmile/v1/ExplainPolicyResponse.ts';
 import type { FreezeRequest as _lastmile_v1_FreezeRequest, FreezeRequest__Output as _lastmile_v1_FreezeRequest__Output } from '../../lastmile/v1/FreezeRequest.ts';
@@ -30,6 +32,8 @@ import type { ReloadPolicyRequest as _lastmile_v1_ReloadPolicyRequest, ReloadPol
 import type { ReloadPolicyResponse as _lastmile_v1_ReloadPolicyResponse, ReloadPolicyResponse__Output as _lastmile_v1_ReloadPolicyResponse__Output } from '../../lastmile/v1/ReloadPolicyResponse.ts';
 import type { UnblockTokenRequest as _lastmile_v1_UnblockTokenRequest, UnblockTokenRequest__Output as _lastmile_v1_UnblockTokenRequest__Output } from '../../lastmile/v1/UnblockTokenRequest.ts';
 import type { UnblockTokenResponse as _lastmile_v1_UnblockTokenResponse, UnblockTokenResponse__Output as _lastmile_v1_UnblockTokenResponse__Output } from '../../lastmile/v1/UnblockTokenResponse.ts';
+import type { UndrainTokenRequest as _lastmile_v1_UndrainTokenRequest, UndrainTokenRequest__Output as _lastmile_v1_UndrainTokenRequest__Output } from '../../lastmile/v1/UndrainTokenRequest.ts';
+import type { UndrainTokenResponse as _lastmile_v1_UndrainTokenResponse, UndrainTokenResponse__Output as _lastmile_v1_UndrainTokenResponse__Output } from '../../lastmile/v1/UndrainTokenResponse.ts';
 import type { UnfreezeRequest as _lastmile_v1_UnfreezeRequest, UnfreezeRequest__Output as _lastmile_v1_UnfreezeRequest__Output } from '../../lastmile/v1/UnfreezeRequest.ts';
 import type { UnfreezeResponse as _lastmile_v1_UnfreezeResponse, UnfreezeResponse__Output as _lastmile_v1_UnfreezeResponse__Output } from '../../lastmile/v1/UnfreezeResponse.ts';
 
@@ -51,6 +55,15 @@ export interface AdminClient extends grpc.Client {
   createKey(argument: _lastmile_v1_CreateKeyRequest, metadata: grpc.Metadata, callback: grpc.requestCallback<_lastmile_v1_CreateKeyResponse__Output>): grpc.ClientUnaryCall;
   createKey(argument: _lastmile_v1_CreateKeyRequest, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_CreateKeyResponse__Output>): grpc.ClientUnaryCall;
   createKey(argument: _lastmile_v1_CreateKeyRequest, callback: grpc.requestCallback<_lastmile_v1_CreateKeyResponse__Output>): grpc.ClientUnaryCall;
+  
+  DrainToken(argument: _lastmile_v1_DrainTokenRequest, metadata: grpc.Metadata, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_DrainTokenResponse__Output>): grpc.ClientUnaryCall;
+  DrainToken(argument: _lastmile_v1_DrainTokenRequest, metadata: grpc.Metadata, callback: grpc.requestCallback<_lastmile_v1_DrainTokenResponse__Output>): grpc.ClientUnaryCall;
+  DrainToken(argument: _lastmile_v1_DrainTokenRequest, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_DrainTokenResponse__Output>): grpc.ClientUnaryCall;
+  DrainToken(argument: _lastmile_v1_DrainTokenRequest, callback: grpc.requestCallback<_lastmile_v1_DrainTokenResponse__Output>): grpc.ClientUnaryCall;
+  drainToken(argument: _lastmile_v1_DrainTokenRequest, metadata: grpc.Metadata, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_DrainTokenResponse__Output>): grpc.ClientUnaryCall;
+  drainToken(argument: _lastmile_v1_DrainTokenRequest, metadata: grpc.Metadata, callback: grpc.requestCallback<_lastmile_v1_DrainTokenResponse__Output>): grpc.ClientUnaryCall;
+  drainToken(argument: _lastmile_v1_DrainTokenRequest, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_DrainTokenResponse__Output>): grpc.ClientUnaryCall;
+  drainToken(argument: _lastmile_v1_DrainTokenRequest, callback: grpc.requestCallback<_lastmile_v1_DrainTokenResponse__Output>): grpc.ClientUnaryCall;
   
   ExplainPolicy(argument: _lastmile_v1_ExplainPolicyRequest, metadata: grpc.Metadata, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_ExplainPolicyResponse__Output>): grpc.ClientUnaryCall;
   ExplainPolicy(argument: _lastmile_v1_ExplainPolicyRequest, metadata: grpc.Metadata, callback: grpc.requestCallback<_lastmile_v1_ExplainPolicyResponse__Output>): grpc.ClientUnaryCall;
@@ -160,6 +173,15 @@ export interface AdminClient extends grpc.Client {
   unblockToken(argument: _lastmile_v1_UnblockTokenRequest, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_UnblockTokenResponse__Output>): grpc.ClientUnaryCall;
   unblockToken(argument: _lastmile_v1_UnblockTokenRequest, callback: grpc.requestCallback<_lastmile_v1_UnblockTokenResponse__Output>): grpc.ClientUnaryCall;
   
+  UndrainToken(argument: _lastmile_v1_UndrainTokenRequest, metadata: grpc.Metadata, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_UndrainTokenResponse__Output>): grpc.ClientUnaryCall;
+  UndrainToken(argument: _lastmile_v1_UndrainTokenRequest, metadata: grpc.Metadata, callback: grpc.requestCallback<_lastmile_v1_UndrainTokenResponse__Output>): grpc.ClientUnaryCall;
+  UndrainToken(argument: _lastmile_v1_UndrainTokenRequest, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_UndrainTokenResponse__Output>): grpc.ClientUnaryCall;
+  UndrainToken(argument: _lastmile_v1_UndrainTokenRequest, callback: grpc.requestCallback<_lastmile_v1_UndrainTokenResponse__Output>): grpc.ClientUnaryCall;
+  undrainToken(argument: _lastmile_v1_UndrainTokenRequest, metadata: grpc.Metadata, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_UndrainTokenResponse__Output>): grpc.ClientUnaryCall;
+  undrainToken(argument: _lastmile_v1_UndrainTokenRequest, metadata: grpc.Metadata, callback: grpc.requestCallback<_lastmile_v1_UndrainTokenResponse__Output>): grpc.ClientUnaryCall;
+  undrainToken(argument: _lastmile_v1_UndrainTokenRequest, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_UndrainTokenResponse__Output>): grpc.ClientUnaryCall;
+  undrainToken(argument: _lastmile_v1_UndrainTokenRequest, callback: grpc.requestCallback<_lastmile_v1_UndrainTokenResponse__Output>): grpc.ClientUnaryCall;
+  
   Unfreeze(argument: _lastmile_v1_UnfreezeRequest, metadata: grpc.Metadata, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_UnfreezeResponse__Output>): grpc.ClientUnaryCall;
   Unfreeze(argument: _lastmile_v1_UnfreezeRequest, metadata: grpc.Metadata, callback: grpc.requestCallback<_lastmile_v1_UnfreezeResponse__Output>): grpc.ClientUnaryCall;
   Unfreeze(argument: _lastmile_v1_UnfreezeRequest, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_UnfreezeResponse__Output>): grpc.ClientUnaryCall;
@@ -175,6 +197,8 @@ export interface AdminHandlers extends grpc.UntypedServiceImplementation {
   ActivatePolicy: grpc.handleUnaryCall<_lastmile_v1_ActivatePolicyRequest__Output, _lastmile_v1_ActivatePolicyResponse>;
   
   CreateKey: grpc.handleUnaryCall<_lastmile_v1_CreateKeyRequest__Output, _lastmile_v1_CreateKeyResponse>;
+  
+  DrainToken: grpc.handleUnaryCall<_lastmile_v1_DrainTokenRequest__Output, _lastmile_v1_DrainTokenResponse>;
   
   ExplainPolicy: grpc.handleUnaryCall<_lastmile_v1_ExplainPolicyRequest__Output, _lastmile_v1_ExplainPolicyResponse>;
   
@@ -200,6 +224,8 @@ export interface AdminHandlers extends grpc.UntypedServiceImplementation {
   
   UnblockToken: grpc.handleUnaryCall<_lastmile_v1_UnblockTokenRequest__Output, _lastmile_v1_UnblockTokenResponse>;
   
+  UndrainToken: grpc.handleUnaryCall<_lastmile_v1_UndrainTokenRequest__Output, _lastmile_v1_UndrainTokenResponse>;
+  
   Unfreeze: grpc.handleUnaryCall<_lastmile_v1_UnfreezeRequest__Output, _lastmile_v1_UnfreezeResponse>;
   
 }
@@ -207,6 +233,7 @@ export interface AdminHandlers extends grpc.UntypedServiceImplementation {
 export interface AdminDefinition extends grpc.ServiceDefinition {
   ActivatePolicy: MethodDefinition<_lastmile_v1_ActivatePolicyRequest, _lastmile_v1_ActivatePolicyResponse, _lastmile_v1_ActivatePolicyRequest__Output, _lastmile_v1_ActivatePolicyResponse__Output>
   CreateKey: MethodDefinition<_lastmile_v1_CreateKeyRequest, _lastmile_v1_CreateKeyResponse, _lastmile_v1_CreateKeyRequest__Output, _lastmile_v1_CreateKeyResponse__Output>
+  DrainToken: MethodDefinition<_lastmile_v1_DrainTokenRequest, _lastmile_v1_DrainTokenResponse, _lastmile_v1_DrainTokenRequest__Output, _lastmile_v1_DrainTokenResponse__Output>
   ExplainPolicy: MethodDefinition<_lastmile_v1_ExplainPolicyRequest, _lastmile_v1_ExplainPolicyResponse, _lastmile_v1_ExplainPolicyRequest__Output, _lastmile_v1_ExplainPolicyResponse__Output>
   Freeze: MethodDefinition<_lastmile_v1_FreezeRequest, _lastmile_v1_FreezeResponse, _lastmile_v1_FreezeRequest__Output, _lastmile_v1_FreezeResponse__Output>
   GetKey: MethodDefinition<_lastmile_v1_GetKeyRequest, _lastmile_v1_GetKeyResponse, _lastmile_v1_GetKeyRequest__Output, _lastmile_v1_GetKeyResponse__Output>
@@ -219,5 +246,6 @@ export interface AdminDefinition extends grpc.ServiceDefinition {
   ListTokens: MethodDefinition<_lastmile_v1_ListTokensRequest, _lastmile_v1_ListTokensResponse, _lastmile_v1_ListTokensRequest__Output, _lastmile_v1_ListTokensResponse__Output>
   ReloadPolicy: MethodDefinition<_lastmile_v1_ReloadPolicyRequest, _lastmile_v1_ReloadPolicyResponse, _lastmile_v1_ReloadPolicyRequest__Output, _lastmile_v1_ReloadPolicyResponse__Output>
   UnblockToken: MethodDefinition<_lastmile_v1_UnblockTokenRequest, _lastmile_v1_UnblockTokenResponse, _lastmile_v1_UnblockTokenRequest__Output, _lastmile_v1_UnblockTokenResponse__Output>
+  UndrainToken: MethodDefinition<_lastmile_v1_UndrainTokenRequest, _lastmile_v1_UndrainTokenResponse, _lastmile_v1_UndrainTokenRequest__Output, _lastmile_v1_UndrainTokenResponse__Output>
   Unfreeze: MethodDefinition<_lastmile_v1_UnfreezeRequest, _lastmile_v1_UnfreezeResponse, _lastmile_v1_UnfreezeRequest__Output, _lastmile_v1_UnfreezeResponse__Output>
 }

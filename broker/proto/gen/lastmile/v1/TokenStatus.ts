@@ -1,5 +1,6 @@
 // Original file: broker/proto/lastmile/v1/admin.proto
 
+import type { Long } from '@grpc/proto-loader';
 
 export interface TokenStatus {
   'name'?: (string);
@@ -15,6 +16,14 @@ export interface TokenStatus {
   'inFlight'?: (number);
   'keys'?: (string)[];
   'unusableKeys'?: (string)[];
+  'restarts'?: (number);
+  'workerPid'?: (number);
+  'serviceMicros'?: (number | string | Long);
+  'circuit'?: (string);
+  'errors'?: ({[key: string]: number | string | Long});
+  'pinCountLow'?: (boolean);
+  'pinFinalTry'?: (boolean);
+  'pinLocked'?: (boolean);
 }
 
 export interface TokenStatus__Output {
@@ -31,4 +40,12 @@ export interface TokenStatus__Output {
   'inFlight': (number);
   'keys': (string)[];
   'unusableKeys': (string)[];
+  'restarts': (number);
+  'workerPid': (number);
+  'serviceMicros': (number);
+  'circuit': (string);
+  'errors': ({[key: string]: number});
+  'pinCountLow': (boolean);
+  'pinFinalTry': (boolean);
+  'pinLocked': (boolean);
 }

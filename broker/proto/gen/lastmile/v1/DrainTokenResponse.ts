@@ -1,0 +1,13 @@
+// Original file: broker/proto/lastmile/v1/admin.proto
+
+import type { LogPosition as _lastmile_v1_LogPosition, LogPosition__Output as _lastmile_v1_LogPosition__Output } from '../../lastmile/v1/LogPosition.ts';
+
+export interface DrainTokenResponse {
+  'log'?: (_lastmile_v1_LogPosition | null);
+  'inFlight'?: (number);
+}
+
+export interface DrainTokenResponse__Output {
+  'log': (_lastmile_v1_LogPosition__Output | null);
+  'inFlight': (number);
+}
