@@ -11,6 +11,7 @@ import type { Profile } from '../profiles/profile.ts';
 import { ckr, ckrName, ckrPerformed, ckrReason } from './ckr.ts';
 import { CKA, CKO } from './constants.ts';
 import {
+  type Attribute,
   CkrError,
   type Cryptoki,
   type Mechanism,
@@ -215,6 +216,12 @@ export class Administration {
     const { object } = request;
     this.#check(object, 'imported');
     const how = this.#importMechanism(request.mechanism);
+    if (!this.#profile.keyWrap.unwraps.includes(object.spec.type)) {
+      throw refusal(
+        'OPERATION_UNSUPPORTED',
+        `${this.#profile.name} does not unwrap keys of type ${object.spec.type}`,
+      );
+    }
     const kind = request.mechanism.startsWith('rsa-') ? 'private' : 'secret';
     if (kind === 'secret') checkWrappedLength(object, request.blob.length);
     else if (object.spec.type === 'aes' && this.#profile.keyWrap.hidesUnwrappedLength) {
@@ -231,7 +238,7 @@ export class Administration {
         const template = isSecret(object.spec)
           ? secretTemplate(object, 'permanent', this.#profile, 'unwrapped')
           : privateTemplate(object, 'permanent', this.#profile);
-        const key = this.#cryptoki.unwrapKey(session, how, unwrapping, Buffer.from(request.blob), template);
+        const key = this.#unwrapForeign(session, how, unwrapping, Buffer.from(request.blob), template);
         if (!isSecret(object.spec)) {
           // An RSA private object shows its own modulus, and that is the one that counts.
           const material =
@@ -244,6 +251,30 @@ export class Administration {
         return key;
       });
     });
+  }
+
+  /**
+   * Modules have one code for a blob that does not open and for a token that fails. One that still answers has met
+   * a bad blob, and that is no finding about the token.
+   */
+  #unwrapForeign(
+    session: SessionHandle,
+    how: Mechanism,
+    unwrapping: ObjectHandle,
+    blob: Buffer,
+    template: readonly Attribute[],
+  ): ObjectHandle {
+    try {
+      return this.#cryptoki.unwrapKey(session, how, unwrapping, blob, template);
+    } catch (error) {
+      if (!(error instanceof CkrError) || !BLOB_REJECTIONS.has(ckrName(error.ckr))) throw error;
+      this.#cryptoki.tokenInfo(this.#slot);
+      throw new AdapterError('REQUEST_INVALID', 'the blob does not unwrap with this key and mechanism', {
+        performed: 'unknown',
+        ckr: ckrName(error.ckr),
+        cause: error,
+      });
+    }
   }
 
   /** Both halves of a key pair. Nothing to destroy is no error: it is gone. */
@@ -508,6 +539,14 @@ export class Administration {
 
 const MECHANISM_INVALID = ckr('CKR_MECHANISM_INVALID');
 const KEY_SIZE_RANGE = ckr('CKR_KEY_SIZE_RANGE');
+const BLOB_REJECTIONS: ReadonlySet<string> = new Set([
+  'CKR_GENERAL_ERROR',
+  'CKR_FUNCTION_FAILED',
+  'CKR_ENCRYPTED_DATA_INVALID',
+  'CKR_ENCRYPTED_DATA_LEN_RANGE',
+  'CKR_WRAPPED_KEY_INVALID',
+  'CKR_WRAPPED_KEY_LEN_RANGE',
+]);
 const MAC_LENGTHS = [
   ['HS512', 64],
   ['HS384', 48],

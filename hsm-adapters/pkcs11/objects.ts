@@ -114,6 +114,7 @@ export function readAttributes(
   // An attribute that cannot be read is taken for its bad value: what is not shown to hold does not.
   const unlessFalse = (type: number) =>
     !isOmitted(profile, type) && cryptoki.attribute(session, handle, type)?.[0] !== 0;
+  const unlessOmitted = (type: number) => isOmitted(profile, type) || isTrue(handle, type);
   const { spec, publicKey } = readSpec(cryptoki, session, handle, publicHandle, hiddenLength);
   return {
     ckaId: ckaId.toString('hex'),
@@ -122,9 +123,9 @@ export function readAttributes(
     usages: USAGES.filter(([, type]) => halves.some((object) => isTrue(object, type))).map(([name]) => name),
     sensitive: isTrue(handle, CKA.SENSITIVE),
     extractable: unlessFalse(CKA.EXTRACTABLE),
-    neverExtractable: isTrue(handle, CKA.NEVER_EXTRACTABLE),
-    alwaysSensitive: isTrue(handle, CKA.ALWAYS_SENSITIVE),
-    local: isTrue(handle, CKA.LOCAL),
+    neverExtractable: unlessOmitted(CKA.NEVER_EXTRACTABLE),
+    alwaysSensitive: unlessOmitted(CKA.ALWAYS_SENSITIVE),
+    local: unlessOmitted(CKA.LOCAL),
     modifiable: unlessFalse(CKA.MODIFIABLE),
     copyable: unlessFalse(CKA.COPYABLE),
     alwaysAuthenticate: isTrue(handle, CKA.ALWAYS_AUTHENTICATE),

@@ -33,9 +33,12 @@ const OMITTABLE: Readonly<Record<OmittedAttribute, number>> = {
   CKA_VERIFY_RECOVER: CKA.VERIFY_RECOVER,
   CKA_DERIVE: CKA.DERIVE,
   CKA_ALWAYS_AUTHENTICATE: CKA.ALWAYS_AUTHENTICATE,
+  CKA_LOCAL: CKA.LOCAL,
+  CKA_NEVER_EXTRACTABLE: CKA.NEVER_EXTRACTABLE,
+  CKA_ALWAYS_SENSITIVE: CKA.ALWAYS_SENSITIVE,
 };
 
-/** The module does not know the attribute: it is not set, and not compared. */
+/** The module does not know the attribute, or does not keep it: what is read there says nothing. */
 export function isOmitted(profile: Profile, attribute: number): boolean {
   return profile.omits.some((name) => OMITTABLE[name] === attribute);
 }

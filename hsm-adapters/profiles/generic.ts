@@ -20,6 +20,7 @@ export const generic: Profile = {
     aesKw: 0x2109,
     oaepHashes: ['sha256', 'sha1'],
     wraps: ['ec', 'ed25519', 'rsa', 'aes', 'hmac'],
+    unwraps: ['ec', 'ed25519', 'rsa', 'aes', 'hmac'],
     valueLenOnUnwrap: false,
     hidesUnwrappedLength: false,
   },

@@ -44,12 +44,17 @@ export interface Profile {
     readonly oaepHashes: readonly ('sha1' | 'sha256')[];
     /** Key types that C_WrapKey takes, in a form that C_UnwrapKey of the same module takes back. */
     readonly wraps: readonly KeySpec['type'][];
+    /** Key types that C_UnwrapKey takes from elsewhere: raw bytes of secret keys, PKCS #8 of private ones. */
+    readonly unwraps: readonly KeySpec['type'][];
     /** CKA_VALUE_LEN belongs into the template of an unwrapped secret key. */
     readonly valueLenOnUnwrap: boolean;
     /** CKA_VALUE_LEN of an unwrapped secret key reads 0: its length is taken from the blob, or found by trial. */
     readonly hidesUnwrappedLength: boolean;
   };
-  /** Attributes that the module does not know. They are neither set nor compared. */
+  /**
+   * Attributes that the module does not know, or does not keep for token objects. They are not set, and are told to
+   * the broker at the value that a key made here would have: a gap that is declared here instead of shown on every key.
+   */
   readonly omits: readonly OmittedAttribute[];
   /** The environment variable whose value is handed to C_Initialize as library parameters; undefined: none is. */
   readonly libraryParameters: string | undefined;
@@ -63,7 +68,10 @@ export type OmittedAttribute =
   | 'CKA_SIGN_RECOVER'
   | 'CKA_VERIFY_RECOVER'
   | 'CKA_DERIVE'
-  | 'CKA_ALWAYS_AUTHENTICATE';
+  | 'CKA_ALWAYS_AUTHENTICATE'
+  | 'CKA_LOCAL'
+  | 'CKA_NEVER_EXTRACTABLE'
+  | 'CKA_ALWAYS_SENSITIVE';
 
 export interface Transport {
   /**

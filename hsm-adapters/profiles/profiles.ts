@@ -1,9 +1,11 @@
 import { generic } from './generic.ts';
+import { nss } from './nss.ts';
+import { p11Kit } from './p11-kit.ts';
 import type { Profile } from './profile.ts';
 import { softhsm2 } from './softhsm2.ts';
 
-const PROFILES: ReadonlyMap<string, Profile> = new Map(
-  [softhsm2, generic].map((profile) => [profile.name, profile]),
+export const PROFILES: ReadonlyMap<string, Profile> = new Map(
+  [softhsm2, nss, p11Kit, generic].map((profile) => [profile.name, profile]),
 );
 
 export const PROFILE_NAMES: readonly string[] = [...PROFILES.keys()];

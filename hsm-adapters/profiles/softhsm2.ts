@@ -27,6 +27,7 @@ export const softhsm2: Profile = {
     aesKw: 0x2109,
     oaepHashes: ['sha1'],
     wraps: ['ec', 'rsa', 'aes', 'hmac'],
+    unwraps: ['ec', 'rsa', 'aes', 'hmac'],
     valueLenOnUnwrap: false,
     hidesUnwrappedLength: true,
   },
