@@ -35,6 +35,13 @@ const context: CliContext = {
   },
 };
 
+// Whoever read what we print may go, as `head` does. Commands learn of it where they write; a broker serves on.
+for (const stream of [process.stdout, process.stderr]) {
+  stream.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') throw error;
+  });
+}
+
 /** What an operator can mend is told without a stack. */
 async function explained(run: () => Promise<void>): Promise<void> {
   try {
