@@ -4,8 +4,8 @@
  * | frame           | direction | id         | payload |
  * | --- | --- | --- | --- |
  * | Configure       | broker →  | 0          | JSON `GatewayConfiguration` |
- * | Listening       | ← gateway | 0          | JSON `{ address, port }` |
- * | ListenFailed    | ← gateway | 0          | JSON `{ code, message }` |
+ * | Listening       | ← gateway | 0          | JSON `{ address, port, pagesPort? }` |
+ * | ListenFailed    | ← gateway | 0          | JSON `{ code, message, isPages? }` |
  * | Open            | ← gateway | connection | u16be peer length · peer · (u32be length · DER)*, leaf first |
  * | Closed          | ← gateway | connection | – |
  * | Reject          | broker →  | connection | UTF-8 reason: the gateway closes that connection |
@@ -16,6 +16,8 @@
  * | Refused         | ← gateway | count      | UTF-8 reason: so many handshakes were refused since the last such frame |
  * | Certificates    | broker →  | 0          | JSON `TlsMaterial`: for new connections |
  * | Drain           | broker →  | 0          | –: stop accepting, finish, close |
+ * | PageCall        | ← gateway | page call  | JSON `PageCall` (proto/page-calls.ts) |
+ * | PageAnswer      | broker →  | page call  | JSON `PageAnswer` |
  *
  * A message of SignStream is a Request of its own: the stream lives in the gateway, which keeps at most
  * `maxStreamInFlight` of them unanswered and stops reading the stream beyond that, or while its reader is slow.
@@ -34,6 +36,8 @@ export const EdgeFrame = {
   Refused: 11,
   Certificates: 12,
   Drain: 13,
+  PageCall: 14,
+  PageAnswer: 15,
 } as const;
 
 export interface TlsMaterial {
@@ -42,6 +46,24 @@ export interface TlsMaterial {
   readonly key: string;
   /** PEM certificates of the trust domain's roots. */
   readonly trustBundle: readonly string[];
+  /** For the pages, where there are any: a certificate that browsers trust. PEM. */
+  readonly pages?: { readonly certificate: string; readonly key: string } | undefined;
+}
+
+/** The approvers' pages: HTTPS for browsers, on a port of their own. */
+export interface PagesConfiguration {
+  readonly host: string;
+  /** 0: any free one. */
+  readonly port: number;
+  /** The DNS name in the address bar: requests for another name are refused. */
+  readonly name: string;
+  /** The port in the address bar, where something forwards it; undefined: the one that is listened on. */
+  readonly publicPort?: number | undefined;
+}
+
+/** As in the address bar: what passkeys are bound to. */
+export function originOfPages(name: string, port: number): string {
+  return port === 443 ? `https://${name}` : `https://${name}:${port}`;
 }
 
 export interface GatewayConfiguration {
@@ -55,6 +77,8 @@ export interface GatewayConfiguration {
   /** With `reusePort`: bind the port alone for a moment first, to find another broker there. */
   readonly probePort: boolean;
   readonly tls: TlsMaterial;
+  /** The control gateway alone, and only with `tls.pages`. */
+  readonly pages?: PagesConfiguration | undefined;
   readonly maxConnections: number;
   readonly maxConnectionsPerAddress: number;
   readonly maxStreamsPerConnection: number;

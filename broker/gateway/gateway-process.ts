@@ -10,6 +10,8 @@ import {
   type TlsMaterial,
 } from './edge-frames.ts';
 import type { GatewayOptions, GatewayProcessStatus, Peer, Responder } from './gateway-supervisor.ts';
+import { PageInlet } from './page-inlet.ts';
+import { ProtocolError } from './protocol-error.ts';
 
 /** The port cannot be had, or a process died before it listened. */
 export class GatewayError extends Error {
@@ -45,6 +47,8 @@ export interface Shared {
   readonly options: GatewayOptions;
   tls: TlsMaterial;
   port: number;
+  /** Of the pages, once it is known. */
+  pagesPort: number | undefined;
   /** One of our gateways has bound the port: another one there is no stranger. */
   isPortOurs: boolean;
 }
@@ -52,11 +56,7 @@ export interface Shared {
 export interface Bound {
   readonly address: string;
   readonly port: number;
-}
-
-/** A frame that an honest gateway does not send. */
-class ProtocolError extends Error {
-  override readonly name = 'ProtocolError';
+  readonly pagesPort?: number | undefined;
 }
 
 /** One gateway process after another, and what the broker holds for the one that runs. */
@@ -67,6 +67,7 @@ export class GatewayProcess {
   readonly #child: SupervisedChild;
   readonly #open = new Set<number>();
   readonly #waiting = new Map<number, Reply>();
+  readonly #pages: PageInlet | undefined;
   #instance = 0;
   #configuredTls: TlsMaterial | undefined;
   #isListening = false;
@@ -78,7 +79,11 @@ export class GatewayProcess {
     this.#options = shared.options;
     const { role } = this.#options.configuration;
     this.#name = role === 'workload' ? `gateway-${index + 1}` : 'control-gateway';
-    const { root, user, restartPolicy } = this.#options;
+    const { root, user, restartPolicy, onPage } = this.#options;
+    this.#pages =
+      onPage === undefined || this.#options.configuration.pages === undefined
+        ? undefined
+        : new PageInlet(onPage, (id, answer) => this.send(EdgeFrame.PageAnswer, id, answer));
     this.#child = new SupervisedChild(
       {
         role: role === 'workload' ? 'gateway' : 'control-gateway',
@@ -148,12 +153,14 @@ export class GatewayProcess {
 
   #configure(channel: FrameChannel): void {
     this.#instance = ++instances;
-    const { options, port, tls, isPortOurs } = this.#shared;
+    const { options, port, pagesPort, tls, isPortOurs } = this.#shared;
+    const { pages } = options.configuration;
     this.#configuredTls = tls;
     const isShared = options.count > 1;
     const configuration: GatewayConfiguration = {
       ...options.configuration,
       port,
+      ...(pages === undefined ? {} : { pages: { ...pages, port: pagesPort ?? pages.port } }),
       tls,
       reusePort: isShared,
       probePort: isShared && !isPortOurs,
@@ -194,6 +201,10 @@ export class GatewayProcess {
         this.#options.onRefused(reason, id);
         return;
       }
+      case EdgeFrame.PageCall:
+        if (this.#pages === undefined) throw new ProtocolError('page call where there are no pages');
+        this.#pages.call(id, payload);
+        return;
       case EdgeFrame.Listening:
         this.#listening(payload);
         return;
@@ -218,6 +229,8 @@ export class GatewayProcess {
     if (this.#isListening || typeof bound.address !== 'string' || !Number.isInteger(bound.port)) {
       throw new ProtocolError('does not say where it listens');
     }
+    if (Number.isInteger(bound.pagesPort) !== (this.#pages !== undefined))
+      throw new ProtocolError('does not say where the pages are');
     this.#isListening = true;
     // Renewed while it was starting.
     if (this.#shared.tls !== this.#configuredTls) this.renewCertificates(this.#shared.tls);
@@ -227,9 +240,16 @@ export class GatewayProcess {
   }
 
   #listenFailed(payload: Buffer): void {
-    const { code, message } = JSON.parse(payload.toString('utf8')) as { code: string; message: string };
-    const { host } = this.#options.configuration;
-    const where = `${host}:${this.#shared.port}`;
+    const { code, message, isPages } = JSON.parse(payload.toString('utf8')) as {
+      code: string;
+      message: string;
+      isPages?: boolean;
+    };
+    const { host, pages } = this.#options.configuration;
+    const where =
+      isPages === true && pages !== undefined
+        ? `${pages.host}:${pages.port}`
+        : `${host}:${this.#shared.port}`;
     const error = new GatewayError(
       code === 'EADDRINUSE'
         ? `${where} is in use: another broker, or another program, listens there`
@@ -291,6 +311,10 @@ export class GatewayProcess {
     const open = [...this.#open];
     this.#waiting.clear();
     this.#open.clear();
+    if (this.#pages !== undefined) {
+      this.#pages.ended();
+      this.#options.onPagesGone?.();
+    }
     for (const reply of waiting) this.#options.onCancel(reply);
     for (const id of open) this.#options.onClosed(this.#global(id));
     const how = error?.message ?? (signal === null ? `exit code ${code}` : signal);

@@ -1,4 +1,5 @@
 import type { ChildUser, RestartPolicy } from '../../hsm-adapters/frames/child-process.ts';
+import type { PageAnswer, PageCall } from '../proto/page-calls.ts';
 import type { EdgeRequest, GatewayConfiguration, Refusal, TlsMaterial } from './edge-frames.ts';
 import { GatewayError, GatewayProcess, type Shared } from './gateway-process.ts';
 
@@ -30,6 +31,10 @@ export interface GatewayEvents {
   onCancel(reply: Responder): void;
   /** So many connections were refused for this reason since the last call. */
   onRefused(reason: Refusal, count: number): void;
+  /** Something that the approvers' pages ask for. Absent where there are no pages. */
+  onPage?: ((call: PageCall) => Promise<PageAnswer>) | undefined;
+  /** The process that served the pages is gone: what it knew of sign-ins may be known to others. */
+  onPagesGone?: (() => void) | undefined;
 }
 
 export interface GatewayOptions extends GatewayEvents {
@@ -62,6 +67,8 @@ export interface Gateway {
   readonly address: string;
   /** Stays the same when a process is replaced. */
   readonly port: number;
+  /** Of the approvers' pages. */
+  readonly pagesPort: number | undefined;
   /** The gateway closes that connection, and `onClosed` follows. Does nothing when it is gone. */
   reject(connection: number, reason: string): void;
   /** For new connections; open ones that the new trust bundle does not accept are ended. */
@@ -86,6 +93,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     options,
     tls: options.configuration.tls,
     port: options.configuration.port,
+    pagesPort: undefined,
     isPortOurs: false,
   };
   const processes = Array.from({ length: options.count }, (_, i) => new GatewayProcess(shared, i));
@@ -94,11 +102,13 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   try {
     const bound = await first.start();
     shared.port = bound.port;
+    shared.pagesPort = bound.pagesPort;
     shared.isPortOurs = true;
     await Promise.all(processes.slice(1).map((process) => process.start()));
     return {
       address: bound.address,
       port: bound.port,
+      pagesPort: bound.pagesPort,
       reject: (connection, reason) => {
         for (const process of processes) process.reject(connection, reason);
       },

@@ -9,6 +9,7 @@ import { METHODS, type ServiceName } from '../proto/methods.ts';
 import { Calls } from './calls.ts';
 import { EdgeFrame, type GatewayConfiguration, type Refusal, type TlsMaterial } from './edge-frames.ts';
 import { Listener } from './listener.ts';
+import { Pages } from './pages.ts';
 
 /**
  * A gateway: the process that strangers talk to. It ends TLS, HTTP/2 and gRPC framing, and passes request bytes to
@@ -41,11 +42,14 @@ const channel = connectToParent({
       case EdgeFrame.Failure:
         running?.calls.fail(id, payload);
         return;
+      case EdgeFrame.PageAnswer:
+        running?.pages?.answered(id, payload);
+        return;
       case EdgeFrame.Reject:
         running?.listener.close(id);
         return;
       case EdgeFrame.Certificates:
-        running?.listener.renew(JSON.parse(payload.toString('utf8')) as TlsMaterial);
+        renew(JSON.parse(payload.toString('utf8')) as TlsMaterial);
         return;
       case EdgeFrame.Drain:
         if (running === undefined) channel.end();
@@ -62,13 +66,33 @@ const channel = connectToParent({
 
 interface Running {
   readonly listener: Listener;
+  readonly pages: Pages | undefined;
   readonly calls: Calls;
   drain(): void;
+}
+
+function renew(tls: TlsMaterial): void {
+  running?.listener.renew(tls);
+  if (tls.pages !== undefined) running?.pages?.renew(tls.pages);
 }
 
 async function start(configuration: GatewayConfiguration): Promise<void> {
   let drainStarted = false;
   const refused = new Map<Refusal, number>();
+  const endIfDrained = (): void => {
+    if (drainStarted && listener.size === 0 && (pages === undefined || pages.isIdle)) channel.end();
+  };
+  // Before the listener: what it serves is read while files can be read.
+  const pages =
+    configuration.pages === undefined || configuration.tls.pages === undefined
+      ? undefined
+      : new Pages(configuration.pages, configuration.tls.pages, {
+          maxConnections: configuration.maxConnections,
+          maxConnectionsPerAddress: configuration.maxConnectionsPerAddress,
+          call: (id, payload) => channel.send(EdgeFrame.PageCall, id, payload),
+          idle: endIfDrained,
+          refused: (reason) => refused.set(reason, (refused.get(reason) ?? 0) + 1),
+        });
   const listener: Listener = new Listener(configuration, {
     opened: ({ number, peer, chain, socket }) => {
       channel.send(EdgeFrame.Open, number, openPayload(peer, chain));
@@ -76,7 +100,7 @@ async function start(configuration: GatewayConfiguration): Promise<void> {
     },
     closed: ({ number }) => {
       channel.send(EdgeFrame.Closed, number);
-      if (drainStarted && listener.size === 0) channel.end();
+      endIfDrained();
     },
     refused: (reason) => refused.set(reason, (refused.get(reason) ?? 0) + 1),
   });
@@ -97,19 +121,29 @@ async function start(configuration: GatewayConfiguration): Promise<void> {
   const connections = server.createConnectionInjector(ServerCredentials.createInsecure());
 
   let bound: { address: string; port: number };
+  let pagesPort: number | undefined;
+  let isPages = false;
   try {
+    if (pages !== undefined) {
+      isPages = true;
+      pagesPort = await pages.listen();
+      isPages = false;
+    }
+    // Last: until privileges are dropped below, nobody else can have been read.
     bound = await listener.listen();
   } catch (error) {
     const { code = 'UNKNOWN', message } = error as NodeJS.ErrnoException;
-    channel.send(EdgeFrame.ListenFailed, 0, json({ code, message }));
+    channel.send(EdgeFrame.ListenFailed, 0, json({ code, message, isPages }));
     channel.end();
     return;
   }
   // In the same turn of the event loop as the bind: nothing of a stranger has been read yet.
   dropPrivileges(user);
   dropPermissions(['net', 'fs.read']);
+  pages?.open();
   running = {
     listener,
+    pages,
     calls,
     drain() {
       drainStarted = true;
@@ -117,7 +151,8 @@ async function start(configuration: GatewayConfiguration): Promise<void> {
       calls.drain();
       // GOAWAY; the supervisor's patience bounds what still runs.
       connections.drain(configuration.maxDeadlineMs);
-      if (listener.size === 0) channel.end();
+      pages?.drain();
+      endIfDrained();
     },
   };
   setInterval(() => {
@@ -127,7 +162,7 @@ async function start(configuration: GatewayConfiguration): Promise<void> {
     calls.sweep(now);
     listener.closeSilent(now);
   }, SWEEP_MS).unref();
-  channel.send(EdgeFrame.Listening, 0, json(bound));
+  channel.send(EdgeFrame.Listening, 0, json({ ...bound, pagesPort }));
 }
 
 function openPayload(peer: string, chain: readonly Buffer[]): Buffer {

@@ -2,6 +2,7 @@ import { type Client, credentials, makeGenericClientConstructor, type ServiceErr
 import type { EdgeRequest, GatewayConfiguration, Refusal } from '../../../broker/gateway/edge-frames.ts';
 import {
   type Gateway,
+  type GatewayEvents,
   type Peer,
   type Responder,
   startGateway,
@@ -33,6 +34,7 @@ export async function startFakeBroker(
   overrides: Partial<GatewayConfiguration> = {},
   count = 1,
   pki?: TestPki,
+  pages: Pick<GatewayEvents, 'onPage' | 'onPagesGone'> = {},
 ): Promise<FakeBroker> {
   const authority = pki ?? (await createTestPki({ trustDomain: 'example.org' }));
   const server = await brokerSvid(authority);
@@ -65,6 +67,15 @@ export async function startFakeBroker(
       ...overrides,
     },
     count,
+    onPage:
+      pages.onPage &&
+      ((call) => {
+        const answer = pages.onPage?.(call);
+        happened();
+        if (answer === undefined) throw new Error('nobody answers pages');
+        return answer;
+      }),
+    onPagesGone: pages.onPagesGone,
     user: roleUsers().gateway,
     root: treeRoot(),
     log: (_level, message) => {
