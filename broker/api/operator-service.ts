@@ -234,6 +234,7 @@ export function operatorHandlers(services: OperatorServices): ReadonlyMap<string
       kid,
       encryptionsReserved: services.encryptionsReserved(version.name, version.version),
       decryptOnly: version.decryptOnly,
+      rawSigning: version.rawSigning,
     };
   }
 
@@ -255,6 +256,7 @@ export function operatorHandlers(services: OperatorServices): ReadonlyMap<string
         algorithms: request.algorithms.slice(0, 8).map(bounded),
         tokens: request.tokens.slice(0, 16).map(bounded),
         verify: bounded(request.verify),
+        ...(request.rawSigning ? { rawSigning: true } : {}),
       },
       () => services.administration.create(request),
       { key: bounded(request.key) },
@@ -268,12 +270,21 @@ export function operatorHandlers(services: OperatorServices): ReadonlyMap<string
         algorithms: request.algorithms.slice(0, 8).map(bounded),
         token: bounded(request.token),
         source: request.source ?? '',
+        ...(request.rawSigning ? { rawSigning: true } : {}),
       },
       () => {
         // Field by field: a decoded message has what was not sent on its prototype, which a spread leaves behind.
-        const { key, purpose, algorithms, token, verify } = request;
+        const { key, purpose, algorithms, token, verify, rawSigning } = request;
         const source = importSource(request);
-        return services.administration.importKey({ key, purpose, algorithms, token, verify, source });
+        return services.administration.importKey({
+          key,
+          purpose,
+          algorithms,
+          token,
+          verify,
+          rawSigning,
+          source,
+        });
       },
       { key: bounded(request.key) },
     );

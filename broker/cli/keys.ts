@@ -13,6 +13,7 @@ interface CreateFlags extends ConnectionFlags {
   readonly token: readonly string[];
   readonly modulusBits?: number;
   readonly verify?: string;
+  readonly rawSigning?: boolean;
 }
 
 interface ImportFlags extends ConnectionFlags {
@@ -26,6 +27,7 @@ interface ImportFlags extends ConnectionFlags {
   readonly mechanism?: string;
   readonly publicKey?: string;
   readonly verify?: string;
+  readonly rawSigning?: boolean;
 }
 
 const MAX_WRAPPED_BYTES = 64 * 1024;
@@ -102,6 +104,13 @@ function verifyOption(): Option {
   ).choices(['always', 'sampled', 'never']);
 }
 
+function rawSigningOption(): Option {
+  return new Option(
+    '--raw-signing',
+    'sign bare messages and digests too, although a rule of typed signing names the key',
+  );
+}
+
 function addCreate(keys: Command, context: CliContext): void {
   const command = keys
     .command('create')
@@ -112,6 +121,7 @@ function addCreate(keys: Command, context: CliContext): void {
     .option('--token <name>', 'where; repeat for several; default all that can', collect, [])
     .option('--modulus-bits <n>', 'RSA: 2048 (default), 3072 or 4096', positiveInteger)
     .addOption(verifyOption())
+    .addOption(rawSigningOption())
     .addHelpText(
       'after',
       '\nExample:\n  lastmile keys create orders/receipts --purpose sign --algorithm ES256\n',
@@ -125,6 +135,7 @@ function addCreate(keys: Command, context: CliContext): void {
           tokens: [...flags.token],
           modulusBits: flags.modulusBits ?? 0,
           verify: flags.verify ?? '',
+          rawSigning: flags.rawSigning === true,
         }),
       );
       await write(
@@ -159,6 +170,7 @@ function addImport(keys: Command, context: CliContext): void {
     )
     .option('--public-key <file>', 'PEM, of a wrapped private key: what the import is proven against')
     .addOption(verifyOption())
+    .addOption(rawSigningOption())
     .addHelpText(
       'after',
       '\nExamples:\n  lastmile keys import legacy/sign --purpose sign --algorithm RS256 --token a --label old-signing-key\n  lastmile keys import moved/sign --purpose sign --algorithm ES256 --token a --wrapped key.bin --unwrapping-key 01a0 --mechanism aes-kwp --public-key key.pem\n',
@@ -172,6 +184,7 @@ function addImport(keys: Command, context: CliContext): void {
           algorithms: [...flags.algorithm],
           token: flags.token,
           verify: flags.verify ?? '',
+          rawSigning: flags.rawSigning === true,
           ...source,
         }),
       );
@@ -233,6 +246,7 @@ function keyText(v: KeyVersion__Output | null | undefined): string {
     ['kid', v.kid],
     ['encryptions', v.encryptionsReserved === 0 ? '' : `${v.encryptionsReserved} of 4294967296 reserved`],
     ['decrypt only', v.decryptOnly ? 'yes' : ''],
+    ['raw signing', v.rawSigning ? 'yes, whatever rules of typed signing say' : ''],
   ]);
   // PEM is lines of base64; anything else in it would not be.
   return v.publicKeyPem === '' ? text : `${text}${v.publicKeyPem.replace(/[^\n -~]/g, '?').trimEnd()}\n`;

@@ -40,6 +40,8 @@ export interface CreateKeyOptions {
   readonly modulusBits: number;
   /** Empty: always. */
   readonly verify: string;
+  /** Bare messages and digests are signed although a rule of typed signing names the key. Default no. */
+  readonly rawSigning?: boolean | undefined;
 }
 
 export interface ImportKeyOptions extends Omit<CreateKeyOptions, 'tokens' | 'modulusBits'> {
@@ -61,6 +63,7 @@ interface Plan {
   readonly algorithms: readonly Algorithm[];
   readonly spec: KeySpec;
   readonly verify: Verification;
+  readonly rawSigning: boolean;
 }
 
 const PROOF_MS = 10_000;
@@ -271,6 +274,7 @@ export class KeyAdministration {
       verify: plan.verify,
       // How often a key has encrypted elsewhere is not known, so its IVs may be used up.
       decryptOnly: plan.spec.type === 'aes' && (provenance === 'bound' || provenance === 'imported'),
+      rawSigning: plan.rawSigning,
       objects,
     };
     for (const [i, { attributes, token }] of made.entries()) {
@@ -381,7 +385,9 @@ export class KeyAdministration {
     if (verify !== 'always' && (spec.type === 'rsa' || spec.type === 'ed25519')) {
       throw invalid(`verify: ${verify} is refused for ${spec.type}: one faulty signature can leak the key`);
     }
-    return { name: options.key, purpose, algorithms, spec, verify };
+    const rawSigning = options.rawSigning === true;
+    if (rawSigning && purpose !== 'sign') throw invalid('raw_signing is for keys that sign');
+    return { name: options.key, purpose, algorithms, spec, verify, rawSigning };
   }
 
   #tokens(names: readonly string[]): readonly TokenAdapter[] {

@@ -36,6 +36,8 @@ export interface KeyVersion {
   readonly provenance: string;
   readonly verify: Verification;
   readonly decryptOnly: boolean;
+  /** It takes bare messages and digests although a rule of typed signing names it. */
+  readonly rawSigning: boolean;
   readonly objects: readonly TokenObject[];
 }
 
@@ -96,6 +98,7 @@ export function catalogEntryOf(version: KeyVersion): string {
     spec: JSON.stringify(version.spec),
     provenance: version.provenance,
     verify: version.verify,
+    rawSigning: version.rawSigning,
     objects: version.objects.map(({ tokenSerial, ckaId, publicKey }) => ({
       token: tokenSerial,
       id: ckaId,

@@ -179,7 +179,7 @@ export class KeyUse {
       this.#wellFormed(use, () => contentProblem(content, request.algorithm, request.der));
       const permitted = this.#permit(use, request.version, 'sign');
       // Bare bytes could be anything: a token for somebody else, a certificate for a competitor.
-      if (!this.#o.policy().takesRawSigning(use.key))
+      if (!this.#takesRaw(permitted))
         throw new Refused(use, new Failure('POLICY_DENIED', DENIED), permitted.decision);
       const facts = FACTS[permitted.jose];
       const { kind, bytes } = content!;
@@ -733,6 +733,11 @@ export class KeyUse {
     return { ...use, algorithm: purpose === 'decrypt' ? use.algorithm : jose, decision, version, jose };
   }
 
+  /** A key that a rule of typed signing names signs only what was understood, but where its catalog entry says so. */
+  #takesRaw({ key, version }: Permitted): boolean {
+    return this.#o.policy().takesRawSigning(key) || version?.rawSigning === true;
+  }
+
   /**
    * A caller that names no algorithm means the key's only one, and policy is asked about that. The catalog is looked
    * at only for callers who may know that the key exists.
@@ -770,7 +775,7 @@ export class KeyUse {
       algorithm: canonicalAlgorithm(permitted.algorithm),
       circumstances: { ...permitted.circumstances, now: clock.now(), clockDoubtMs: clock.doubtMs() },
     });
-    if (permitted.operation === 'sign' && !policy.takesRawSigning(permitted.key))
+    if (permitted.operation === 'sign' && !this.#takesRaw(permitted))
       return new Failure('POLICY_DENIED', DENIED);
     return decision.effect === 'allow' ? decision : new Failure('POLICY_DENIED', DENIED);
   }

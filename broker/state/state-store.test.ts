@@ -22,6 +22,7 @@ const row: KeyVersionRow = {
   provenance: 'replicated',
   verify: 'always',
   decryptOnly: false,
+  rawSigning: true,
   objects: [
     { tokenSerial: 'a', ckaId: '01', publicKey: new Uint8Array([1, 2]), proof: new Uint8Array() },
     { tokenSerial: 'b', ckaId: '01', publicKey: new Uint8Array([1, 2]), proof: new Uint8Array([9]) },

@@ -32,6 +32,7 @@ export interface KeyVersionRow {
   readonly provenance: string;
   readonly verify: string;
   readonly decryptOnly: boolean;
+  readonly rawSigning: boolean;
   readonly objects: readonly TokenObjectRow[];
 }
 
@@ -98,6 +99,10 @@ const MIGRATIONS: readonly string[] = [
   // What an operator took out of service stays out when the broker restarts.
   `
   CREATE TABLE token_drain (name TEXT PRIMARY KEY, at TEXT NOT NULL) STRICT, WITHOUT ROWID;
+  `,
+  // Keys that are there were made before anybody could say so.
+  `
+  ALTER TABLE key_version ADD COLUMN raw_signing INTEGER NOT NULL DEFAULT 0;
   `,
 ];
 
@@ -183,6 +188,7 @@ export class StateStore {
       provenance: string;
       verify: string;
       decrypt_only: number;
+      raw_signing: number;
     }[];
     return rows.map((row) => ({
       name: row.name,
@@ -195,6 +201,7 @@ export class StateStore {
       provenance: row.provenance,
       verify: row.verify,
       decryptOnly: row.decrypt_only === 1,
+      rawSigning: row.raw_signing === 1,
       objects: objects
         .filter((object) => object.name === row.name && object.version === row.version)
         .map((object) => ({
@@ -210,8 +217,8 @@ export class StateStore {
   insertKeyVersion(row: KeyVersionRow): void {
     this.transaction(() => {
       this.#sql(
-        `INSERT INTO key_version (name, version, purpose, algorithms, spec, state, created_at, provenance, verify, decrypt_only)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+        `INSERT INTO key_version (name, version, purpose, algorithms, spec, state, created_at, provenance, verify, decrypt_only, raw_signing)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
       ).run(
         row.name,
         row.version,
@@ -223,6 +230,7 @@ export class StateStore {
         row.provenance,
         row.verify,
         row.decryptOnly ? 1 : 0,
+        row.rawSigning ? 1 : 0,
       );
       for (const object of row.objects) {
         this.#sql(

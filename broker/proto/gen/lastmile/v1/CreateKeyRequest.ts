@@ -8,6 +8,7 @@ export interface CreateKeyRequest {
   'tokens'?: (string)[];
   'modulusBits'?: (number);
   'verify'?: (string);
+  'rawSigning'?: (boolean);
 }
 
 export interface CreateKeyRequest__Output {
@@ -17,4 +18,5 @@ export interface CreateKeyRequest__Output {
   'tokens': (string)[];
   'modulusBits': (number);
   'verify': (string);
+  'rawSigning': (boolean);
 }

@@ -11,6 +11,7 @@ export interface ImportKeyRequest {
   'label'?: (string);
   'wrapped'?: (_lastmile_v1_WrappedKey | null);
   'verify'?: (string);
+  'rawSigning'?: (boolean);
   'source'?: "ckaId"|"label"|"wrapped";
 }
 
@@ -23,5 +24,6 @@ export interface ImportKeyRequest__Output {
   'label'?: (string);
   'wrapped'?: (_lastmile_v1_WrappedKey__Output | null);
   'verify': (string);
+  'rawSigning': (boolean);
   'source'?: "ckaId"|"label"|"wrapped";
 }

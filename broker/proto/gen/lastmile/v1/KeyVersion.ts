@@ -17,6 +17,7 @@ export interface KeyVersion {
   'kid'?: (string);
   'encryptionsReserved'?: (number | string | Long);
   'decryptOnly'?: (boolean);
+  'rawSigning'?: (boolean);
 }
 
 export interface KeyVersion__Output {
@@ -34,4 +35,5 @@ export interface KeyVersion__Output {
   'kid': (string);
   'encryptionsReserved': (number);
   'decryptOnly': (boolean);
+  'rawSigning': (boolean);
 }
