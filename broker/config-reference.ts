@@ -24,6 +24,7 @@ interface SchemaNode {
   readonly properties?: Readonly<Record<string, SchemaNode>>;
   readonly required?: readonly string[];
   readonly items?: SchemaNode;
+  readonly anyOf?: readonly SchemaNode[];
 }
 
 export function referenceFiles(): readonly ReferenceFile[] {
@@ -103,6 +104,7 @@ function* describe(schema: SchemaNode, prefix: string): Generator<readonly [stri
 function kind(node: SchemaNode): string {
   if (node.const !== undefined) return `\`${String(node.const)}\``;
   if (node.enum !== undefined) return node.enum.map((value) => `\`${String(value)}\``).join(', ');
+  if (node.anyOf !== undefined) return node.anyOf.map(kind).join(', or ');
   if (node.type === 'array')
     return `list of ${node.items?.properties === undefined ? kind(node.items ?? {}) : 'groups'}`;
   if (node.type === 'object') return node.properties === undefined ? 'names and values' : 'group';

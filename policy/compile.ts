@@ -1,3 +1,4 @@
+import { authorityOf } from './authority.ts';
 import {
   type Allowance,
   type CertificateProfile,
@@ -18,7 +19,7 @@ import { DynamicRule, RequestView } from './dynamic-rule.ts';
 import { isKeyName, isReservedKeyName } from './key-name.ts';
 import { type LoadedPolicy, type LoadedRole, loadPolicy, type PolicyOptions } from './load.ts';
 import type { LoadedRule } from './load-rule.ts';
-import { matchesPattern, spiffeIdSegments } from './pattern.ts';
+import { matchesPattern, type Pattern, parseSpiffeIdPattern, spiffeIdSegments } from './pattern.ts';
 import { PatternIndex } from './pattern-index.ts';
 import { PolicyError } from './policy-error.ts';
 import { RecentMemo } from './recent-memo.ts';
@@ -55,6 +56,7 @@ const MEMO_IDENTITIES = 8192;
 const MEMO_PAIRS = 32_768;
 const MEMO_KEYS = 4096;
 const KNOWN_ALGORITHMS: ReadonlySet<string> = new Set(['', ...POLICY_ALGORITHMS]);
+const NOBODY: ReadonlySet<string> = new Set();
 const NO_OPERATIONS: readonly Operation[] = Object.freeze([]);
 
 interface DecidingRule extends Omit<LoadedRule, 'dynamic'> {
@@ -81,9 +83,13 @@ type Plan =
       readonly allows: readonly DecidingRule[];
     };
 
-/** What it costs to be allowed by a rule: nothing, ever; nothing, at times; something; and those on probation last. */
+/**
+ * What it costs to be allowed by a rule: nothing, ever; nothing, at times; something; what those on probation would cost;
+ * the time of people; and that of people in an emergency.
+ */
 function cost({ dynamic }: DecidingRule): number {
   if (dynamic === undefined) return 0;
+  if (dynamic.quorum !== undefined) return dynamic.quorum.emergency ? 5 : 4;
   if (dynamic.observeUntil !== undefined) return 3;
   return dynamic.isFree ? 1 : 2;
 }
@@ -97,6 +103,11 @@ class CompiledPolicy implements PolicySet {
   readonly ruleCount: number;
   readonly observing: PolicySet['observing'];
   readonly maxClockDoubtMs: number;
+  readonly approvers: PolicySet['approvers'];
+  readonly governance: PolicySet['governance'];
+  readonly #loaded: LoadedPolicy;
+  readonly #groups: ReadonlyMap<string, ReadonlySet<string>>;
+  readonly #requestsAs: ReadonlyMap<string, readonly Pattern[]>;
   readonly #rules: readonly DecidingRule[];
   readonly #roles: readonly LoadedRole[];
   readonly #defaultDeny: Decision;
@@ -117,6 +128,16 @@ class CompiledPolicy implements PolicySet {
     this.ruleCount = loaded.rules.length;
     this.#defaultDeny = Object.freeze({ effect: 'deny', rule: '', policyHash: hash });
     this.maxClockDoubtMs = loaded.maxClockDoubtMs;
+    this.approvers = new Map(loaded.approvers.map((one) => [one.id, one]));
+    this.governance = loaded.governance;
+    this.#loaded = loaded;
+    this.#groups = new Map([...loaded.groups].map(([name, members]) => [name, new Set(members)]));
+    this.#requestsAs = new Map(
+      loaded.approvers.map(({ id, spiffeId, alsoRequestsAs }) => [
+        id,
+        [...(spiffeId === undefined ? [] : [spiffeId]), ...alsoRequestsAs].map(parseSpiffeIdPattern),
+      ]),
+    );
     this.#rules = loaded.rules.map((rule) => ({
       ...rule,
       dynamic: rule.dynamic === undefined ? undefined : new DynamicRule(rule.dynamic),
@@ -216,6 +237,30 @@ class CompiledPolicy implements PolicySet {
     return weight;
   }
 
+  groupMembers(group: string): ReadonlySet<string> {
+    return this.#groups.get(group) ?? NOBODY;
+  }
+
+  isOwnRequest(approver: string, spiffeId: string): boolean {
+    const patterns = this.#requestsAs.get(approver);
+    const id = spiffeIdOrUndefined(spiffeId);
+    if (patterns === undefined || id === undefined) return true;
+    return patterns.some((pattern) => matchesPattern(pattern, spiffeIdSegments(id)));
+  }
+
+  authorityOf(rule: string, spiffeId: string, key: string): string {
+    return authorityOf(this.#loaded, rule, spiffeId, key);
+  }
+
+  lifecycleQuorum(method: string, key: string): ReturnType<PolicySet['lifecycleQuorum']> {
+    const found = this.#loaded.lifecycle.find(({ methods, keys }) => {
+      if (!methods.some((one) => one === method)) return false;
+      // A name that cannot be one is refused later: here it must not get around anything.
+      return keys === undefined || !isKeyName(key) || keys.some((one) => matchesPattern(one, key.split('/')));
+    });
+    return found === undefined ? undefined : { rule: found.id, quorum: found.quorum };
+  }
+
   certificateProfile(id: string): CertificateProfile | undefined {
     return this.#profiles.get(id);
   }
@@ -269,6 +314,7 @@ class CompiledPolicy implements PolicySet {
         rule: rule.id,
         limits: isObserving ? [] : (dynamic?.limits ?? []),
         guards,
+        ...(dynamic?.quorum === undefined ? {} : { quorum: dynamic.quorum }),
         isOpenAt: (now, clockDoubtMs) => {
           const then = view.at(now, clockDoubtMs);
           if (denies.some((deny) => isDenied(deny, then))) return false;

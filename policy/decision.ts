@@ -1,4 +1,4 @@
-import type { Quorum } from './quorum.ts';
+import type { ApprovalPolicy, Quorum } from './quorum.ts';
 
 /** What a workload may ask for; a rule's `operations` names these. */
 export const OPERATIONS = [
@@ -126,7 +126,6 @@ export interface RuleVerdict {
   readonly missing: readonly string[];
 }
 
-/** `pending` comes with approvals. */
 export interface Decision {
   readonly effect: 'allow' | 'deny';
   /** The deciding rule's id; empty when no rule matched (default deny). */
@@ -134,8 +133,9 @@ export interface Decision {
   /** `sha256:…` of the policy file's bytes. */
   readonly policyHash: string;
   /**
-   * Every allow rule that holds, the one that costs nothing first, then by id; the first whose limits have room
-   * decides. Absent: `rule` costs nothing and has no windows, or the decision is a denial.
+   * Every allow rule that holds: what costs nothing first, then those without a quorum, then those with one, those for
+   * emergencies last; each by id. The first whose limits have room decides; when that has a quorum, all have that
+   * hold and have room, and what is decided is that people are to be asked. Absent: `rule` costs nothing and has no windows, or the decision is a denial.
    */
   readonly alternatives?: readonly Allowance[] | undefined;
   readonly observed?: readonly Observation[] | undefined;
@@ -157,7 +157,7 @@ export interface MethodDecision extends Decision {
 }
 
 /** A compiled policy: immutable; a reload makes another. */
-export interface PolicySet {
+export interface PolicySet extends ApprovalPolicy {
   readonly hash: string;
   readonly ruleCount: number;
   decide(question: KeyUseQuestion): Decision;
@@ -172,6 +172,11 @@ export interface PolicySet {
   takesRawSigning(key: string): boolean;
   /** Share of a busy token, 1 to 1000; 100 for whoever is not named. */
   weight(spiffeId: string): number;
+  /**
+   * What making or importing this key needs before it is done; undefined: nobody has to agree. `method` is
+   * `Admin.CreateKey` or `Admin.ImportKey`; the key's name need not be well-formed.
+   */
+  lifecycleQuorum(method: string, key: string): Required<Pick<Allowance, 'rule' | 'quorum'>> | undefined;
   certificateProfile(id: string): CertificateProfile | undefined;
   /** Rules on probation; whether their time has passed is for whoever has a clock. */
   readonly observing: readonly { readonly rule: string; readonly until: number }[];

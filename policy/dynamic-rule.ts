@@ -9,6 +9,7 @@ import {
 import { FactsError } from './condition/facts.ts';
 import type { Circumstances, Guard, KeyUseQuestion, Limit } from './decision.ts';
 import { type DynamicParts, MAX_OBSERVATION_MS } from './load-rule.ts';
+import type { Quorum } from './quorum.ts';
 import { typedGaps } from './typed-rule.ts';
 import {
   describeClosed,
@@ -106,9 +107,10 @@ interface CompiledGuard {
 
 export class DynamicRule {
   readonly limits: readonly Limit[];
-  /** It is never used up: neither limits nor guards. */
+  /** It is never used up, and nobody is asked: neither limits nor guards nor a quorum. */
   readonly isFree: boolean;
   readonly observeUntil: number | undefined;
+  readonly quorum: Quorum | undefined;
   readonly #schedule: Schedule;
   readonly #isAlwaysOpen: boolean;
   readonly #parts: DynamicParts;
@@ -117,8 +119,9 @@ export class DynamicRule {
 
   constructor(parts: DynamicParts) {
     this.limits = parts.limits;
-    this.isFree = parts.limits.length === 0 && parts.guards.length === 0;
+    this.isFree = parts.limits.length === 0 && parts.guards.length === 0 && parts.quorum === undefined;
     this.observeUntil = parts.observeUntil;
+    this.quorum = parts.quorum;
     this.#parts = parts;
     this.#schedule = parts.schedule;
     this.#isAlwaysOpen = isAlwaysOpen(parts.schedule);
@@ -144,6 +147,8 @@ export class DynamicRule {
     }
     if (isDone()) return gaps;
     gaps.push(...typedGaps(this.#parts.typed, view.question.operation, view.circumstances));
+    if (isDone()) return gaps;
+    gaps.push(...this.#quorumGaps(view));
     if (isDone()) return gaps;
     gaps.push(...this.#conditionGaps(view));
     if (isDone()) return gaps;
@@ -207,6 +212,15 @@ export class DynamicRule {
     const { now, clockDoubtMs } = circumstances;
     if (isSurelyOpen(this.#schedule, now, clockDoubtMs, view.maxDoubtMs)) return [];
     return describeClosed(this.#schedule, now, clockDoubtMs, view.maxDoubtMs);
+  }
+
+  /** People agree to what they can see. */
+  #quorumGaps({ circumstances }: RequestView): readonly string[] {
+    if (this.quorum === undefined) return [];
+    if (circumstances === undefined)
+      return ['the request is not known, so that nobody can be asked about it'];
+    if (circumstances.content !== 'digest' || this.quorum.blind) return [];
+    return ['a bare digest shows approvers nothing: send the message, or let the quorum say `blind: true`'];
   }
 
   #conditionGaps(view: RequestView): readonly string[] {

@@ -2,7 +2,7 @@
 import { type Limit, type Operation, TYPED_OPERATIONS } from './decision.ts';
 import { formatDuration } from './duration.ts';
 import type { LoadedRule } from './load-rule.ts';
-import { matchesPattern, type Pattern, patternCovers } from './pattern.ts';
+import { matchesPattern, type Pattern, patternCovers, patternsOverlap } from './pattern.ts';
 import type { Report } from './report.ts';
 import { quoteSource } from './source-issue.ts';
 import { OPERATION_ALGORITHMS } from './vocabulary.ts';
@@ -37,6 +37,8 @@ export function warnOfIdleRules(rules: readonly LoadedRule[], look: Look): void 
   const comparesAllows = freely.length * rules.length <= MAX_COVER_CHECKS;
   const typed = rules.filter((rule) => rule.effect === 'allow' && rule.operations.some(isTyped));
   if (typed.length * rules.length <= MAX_COVER_CHECKS) warnOfRawSigning(rules, typed, look.report);
+  const approved = rules.filter((rule) => rule.dynamic?.quorum !== undefined);
+  if (approved.length * rules.length <= MAX_COVER_CHECKS) warnOfWaysAround(rules, approved, look.report);
   const keys = look.knownKeys?.map((name) => name.split('/'));
   const workloads = look.knownWorkloads?.map((id) => id.slice('spiffe://'.length).split('/'));
   for (const rule of rules) {
@@ -72,6 +74,24 @@ export function warnOfIdleRules(rules: readonly LoadedRule[], look: Look): void 
 
 function isTyped(operation: Operation): boolean {
   return (TYPED_OPERATIONS as readonly Operation[]).includes(operation);
+}
+
+/** What one rule asks approvals for, another allows without. */
+function warnOfWaysAround(
+  rules: readonly LoadedRule[],
+  approved: readonly LoadedRule[],
+  report: Report,
+): void {
+  for (const rule of approved) {
+    const around = rules.find(
+      (other) => other.effect === 'allow' && other.dynamic?.quorum === undefined && rulesOverlap(rule, other),
+    );
+    if (around === undefined) continue;
+    report.warn(
+      ['rules', rule.index, 'quorum'],
+      `the rule \`${around.id}\` allows without approvals some of what the rule \`${rule.id}\` asks approvals for`,
+    );
+  }
 }
 
 function warnOfRawSigning(rules: readonly LoadedRule[], typed: readonly LoadedRule[], report: Report): void {
@@ -169,6 +189,17 @@ function endsFirst(other: Limit, limit: Limit): boolean {
 
 function words({ max, unit, perMs }: Limit): string {
   return `${max} ${unit} ${perMs === undefined ? 'for life' : `per ${formatDuration(perMs)}`}`;
+}
+
+/** Whether some request is about both. Exact but for algorithms that no operation in question has. */
+export function rulesOverlap(a: LoadedRule, b: LoadedRule): boolean {
+  const [fewer, more] = [a.algorithms, b.algorithms];
+  return (
+    a.operations.some((operation) => b.operations.includes(operation)) &&
+    (fewer === undefined || more === undefined || fewer.some((algorithm) => more.includes(algorithm))) &&
+    a.keys.some((key) => b.keys.some((other) => patternsOverlap(key, other))) &&
+    a.workloads.some((workload) => b.workloads.some((other) => patternsOverlap(workload, other)))
+  );
 }
 
 /** Whether `wide` surely matches whatever `narrow` does. */

@@ -206,14 +206,13 @@ describe('refused, each where it stands', () => {
     [
       'probation with guards',
       `{id: a, ${JWT}, guards: [{unique: request.jwt.a}], mode: observe, until: "2026-12-01T00:00:00Z"}`,
-      'guards are never only observed',
+      '`guards` is never only observed',
     ],
     [
       'a limit by another word',
       `{id: a, ${OK}, limits: [{max: 1, per: 1s, by: key, burts: 2}]}`,
       'did you mean `burst`?',
     ],
-    ['quorum', `{id: a, ${OK}, quorum: {approvals: 2}}`, '`quorum` is not supported by this version'],
   ])('%s', (_, rule, message) => {
     expect(refusals(rules(rule), { now: NOW })).toContain(message);
   });

@@ -3,8 +3,10 @@ import type { CalendarDates } from './calendar-dates.ts';
 import { compileExpression, type ExpressionKind } from './condition/expression.ts';
 import { type Limit, OPERATIONS, type Operation, TYPED_OPERATIONS } from './decision.ts';
 import { formatDuration, parseDuration } from './duration.ts';
+import type { People } from './load-quorum.ts';
 import { loadInstant, loadSchedule } from './load-schedule.ts';
 import { type Pattern, PatternError, parseKeyPattern, parseSpiffeIdPattern } from './pattern.ts';
+import type { Quorum } from './quorum.ts';
 import type { Report } from './report.ts';
 import type { RuleDocument } from './schema.ts';
 import type { YamlPath } from './source.ts';
@@ -35,6 +37,8 @@ export interface DynamicParts {
   readonly typed: TypedConstraints;
   readonly limits: readonly Limit[];
   readonly guards: readonly LoadedGuard[];
+  /** Undefined: nobody has to agree. */
+  readonly quorum: Quorum | undefined;
   /** Milliseconds of the Unix epoch; undefined: the rule is enforced. */
   readonly observeUntil: number | undefined;
 }
@@ -49,6 +53,7 @@ export interface LoadedGuard {
 export interface RuleContext {
   readonly calendars: ReadonlyMap<string, readonly CalendarDates[]>;
   readonly profiles: ReadonlySet<string>;
+  readonly people: People;
   readonly now: number | undefined;
   readonly report: Report;
 }
@@ -112,7 +117,8 @@ function checkRandom(rule: RuleDocument, path: YamlPath, report: Report): void {
   }
 }
 
-const ALLOW_ONLY = ['limits', 'guards', 'evidence', 'jwt', 'certificate', 'dsse', 'until'] as const;
+const ALLOW_ONLY = ['limits', 'guards', 'quorum', 'evidence', 'jwt', 'certificate', 'dsse', 'until'] as const;
+const NOT_CONDITIONS: ReadonlySet<string> = new Set(['until', 'limits', 'guards', 'quorum']);
 const DYNAMIC = ['windows', 'not-before', 'not-after', 'when', ...ALLOW_ONLY] as const;
 
 function loadDynamicParts(
@@ -126,8 +132,7 @@ function loadDynamicParts(
   if (rule.effect === 'deny') {
     for (const name of ALLOW_ONLY) {
       if (rule[name] !== undefined) {
-        const instead =
-          name === 'until' || name === 'limits' || name === 'guards' ? '' : '; say it with `when`';
+        const instead = NOT_CONDITIONS.has(name) ? '' : '; say it with `when`';
         report.refuseName([...path, name], `a deny rule has no \`${name}\`${instead}`);
       }
     }
@@ -142,6 +147,7 @@ function loadDynamicParts(
     typed: loadTyped(rule, path, context),
     limits: loadLimits(rule, path, report),
     guards: loadGuards(rule, path, report),
+    quorum: loadQuorum(rule, path, loaded, context),
     observeUntil: loadObservation(rule, path, loaded, context),
   };
 }
@@ -280,6 +286,36 @@ function loadGuards(rule: RuleDocument, path: YamlPath, report: Report): LoadedG
   return guards;
 }
 
+/** Operations that nobody can be asked about: they sign nothing, open nothing, and some run without the token. */
+const NEEDS_NOBODY: ReadonlySet<Operation> = new Set(['verify', 'verify-mac', 'random']);
+
+function loadQuorum(
+  rule: RuleDocument,
+  path: YamlPath,
+  { workloads }: Pick<LoadedRule, 'workloads'>,
+  { people, report }: RuleContext,
+): Quorum | undefined {
+  if (rule.quorum === undefined || rule.effect === 'deny') return undefined;
+  const free = rule.operations.findIndex((operation) => NEEDS_NOBODY.has(operation));
+  if (free >= 0) {
+    report.refuse(
+      [...path, 'operations', free],
+      `\`${rule.operations[free]}\` needs nobody's approval: give it a rule of its own without \`quorum\``,
+    );
+  }
+  const at = [...path, 'quorum'];
+  const before = report.issues.length;
+  const quorum = people.quorum(rule.quorum, at, workloads, report);
+  const alone = people.onlyRequester(quorum.groups, workloads);
+  if (alone !== undefined && report.issues.length === before) {
+    report.refuse(
+      [...at, 'of'],
+      `${quoteSource(alone)} is the only one who asks for this, and nobody approves what they asked for themselves`,
+    );
+  }
+  return quorum;
+}
+
 function isTyped(operation: Operation): boolean {
   return (TYPED_OPERATIONS as readonly Operation[]).includes(operation);
 }
@@ -316,7 +352,9 @@ function loadObservation(
       );
     }
   }
-  if (rule.guards !== undefined) report.refuseName([...path, 'guards'], 'guards are never only observed');
+  for (const name of ['guards', 'quorum'] as const) {
+    if (rule[name] !== undefined) report.refuseName([...path, name], `\`${name}\` is never only observed`);
+  }
   if (until !== undefined && now !== undefined) {
     if (until <= now) report.refuse([...path, 'until'], 'the end of `mode: observe` has passed');
     else if (until - now > MAX_OBSERVATION_MS) {

@@ -2,22 +2,20 @@
  * From the bytes of a policy file to rules that can be decided with: everything that is refused or warned about at
  * load is found here, all at once and each where it stands.
  */
+import { GOVERNANCE_RULE } from './authority.ts';
 import type { CalendarDates } from './calendar-dates.ts';
 import type { CertificateProfile, MethodDecision } from './decision.ts';
 import { parseDuration } from './duration.ts';
-import { type KnownNames, warnOfIdleRules } from './idle-rules.ts';
+import { type KnownNames, rulesOverlap, warnOfIdleRules } from './idle-rules.ts';
 import { loadProfile } from './load-profile.ts';
+import { type LoadedLifecycleRule, loadLifecycle, People } from './load-quorum.ts';
 import { type LoadedRule, loadPatterns, loadRule, type RuleContext } from './load-rule.ts';
 import { loadDates } from './load-schedule.ts';
 import { type Pattern, parseKeyPattern, parseSpiffeIdPattern, patternsOverlap } from './pattern.ts';
+import { PatternIndex } from './pattern-index.ts';
+import type { Approver, Governance } from './quorum.ts';
 import { Report } from './report.ts';
-import {
-  NOT_YET_IN_POLICY,
-  type PolicyDocument,
-  policySchema,
-  type RoleDocument,
-  type RuleDocument,
-} from './schema.ts';
+import { NOT_YET_IN_POLICY, type PolicyDocument, policySchema, type RoleDocument } from './schema.ts';
 import { spiffeIdOrUndefined } from './scope.ts';
 import { type ParsedYaml, parseYamlSource, type YamlPath } from './source.ts';
 import { quoteSource, type SourceIssue } from './source-issue.ts';
@@ -57,6 +55,11 @@ export interface LoadedPolicy {
   readonly roles: readonly LoadedRole[];
   readonly weights: readonly LoadedWeight[];
   readonly certificateProfiles: readonly CertificateProfile[];
+  readonly approvers: readonly Approver[];
+  /** Names to ids of approvers. */
+  readonly groups: ReadonlyMap<string, readonly string[]>;
+  readonly governance: Governance | undefined;
+  readonly lifecycle: readonly LoadedLifecycleRule[];
   /** Milliseconds. */
   readonly maxClockDoubtMs: number;
 }
@@ -83,6 +86,10 @@ export function loadPolicySource(parsed: ParsedYaml, options: PolicyOptions = {}
     roles: [],
     weights: [],
     certificateProfiles: [],
+    approvers: [],
+    groups: new Map(),
+    governance: undefined,
+    lifecycle: [],
     maxClockDoubtMs: 0,
   });
   if (!parsed.ok) return refused(parsed.issues);
@@ -98,14 +105,22 @@ export function loadPolicySource(parsed: ParsedYaml, options: PolicyOptions = {}
   const certificateProfiles = document.certificateProfiles.map((profile, i) =>
     loadProfile(profile, ['certificateProfiles', i], report),
   );
+  const people = new People(document, report);
   const context: RuleContext = {
+    people,
     calendars: loadCalendars(document.calendars, report),
     profiles: new Set(certificateProfiles.map(({ id }) => id)),
     now: options.now,
     report,
   };
   const rules = document.rules.map((rule, i) => loadRule(rule, i, context));
-  checkIds(document.roles, document.rules, report);
+  const callers = (method: string): readonly Pattern[] =>
+    roles.flatMap(({ members, methods }) =>
+      methods.some((pattern) => roleMethodMatches(pattern, method)) ? members : [],
+    );
+  const lifecycle = loadLifecycle(document.lifecycle, people, callers, report);
+  const governance = loadGovernance(document, people, callers, report);
+  checkIds(document, report);
   checkProfileIds(document, report);
   const weights = document.weights.map(({ workloads, weight }, i) => ({
     workloads: loadPatterns(workloads, parseSpiffeIdPattern, ['weights', i, 'workloads'], report),
@@ -115,6 +130,7 @@ export function loadPolicySource(parsed: ParsedYaml, options: PolicyOptions = {}
   if (report.issues.length === 0) {
     checkScopes(roles, report);
     checkSeparation(roles, rules, report);
+    checkTrials(rules, report);
   }
   if (report.issues.length > 0) return refused(report.issues);
   warnOfIdleRules(rules, { ...options, report });
@@ -125,6 +141,10 @@ export function loadPolicySource(parsed: ParsedYaml, options: PolicyOptions = {}
     roles,
     weights,
     certificateProfiles,
+    approvers: people.approvers,
+    groups: people.groups,
+    governance,
+    lifecycle,
     maxClockDoubtMs,
   };
 }
@@ -213,7 +233,36 @@ function loadRole(role: RoleDocument, path: YamlPath, report: Report): LoadedRol
   };
 }
 
-function checkIds(roles: readonly RoleDocument[], rules: readonly RuleDocument[], report: Report): void {
+function loadGovernance(
+  { governance }: PolicyDocument,
+  people: People,
+  callers: (method: string) => readonly Pattern[],
+  report: Report,
+): Governance | undefined {
+  if (governance === undefined) return undefined;
+  const before = report.issues.length;
+  const { approvals, groups, withinMs, methods } = people.quorum(
+    governance,
+    ['governance'],
+    callers('Admin.ActivatePolicy'),
+    report,
+  );
+  if (report.issues.length === before) warnOfUnmapped(people, groups, ['governance', 'of'], report);
+  return { approvals, groups, withinMs, methods };
+}
+
+/** Operators have a SPIFFE ID each; an approver whose own is not known may be one of them and approve a proposal of theirs. */
+function warnOfUnmapped(people: People, groups: readonly string[], path: YamlPath, report: Report): void {
+  const unmapped = people.unmapped(groups);
+  if (unmapped.length > 0) {
+    report.warn(
+      path,
+      `who proposes must not approve, but nothing says under which SPIFFE ID ${unmapped.map((id) => quoteSource(id)).join(', ')} would propose: give \`spiffeId\` or \`alsoRequestsAs\``,
+    );
+  }
+}
+
+function checkIds({ roles, rules, lifecycle }: PolicyDocument, report: Report): void {
   const places = new Map<string, string>();
   const note = (id: string, path: YamlPath, place: string): void => {
     const earlier = places.get(id);
@@ -222,12 +271,15 @@ function checkIds(roles: readonly RoleDocument[], rules: readonly RuleDocument[]
         path,
         `the id \`${ADMINISTRATORS_ROLE}\` stands for the administrators of lastmile.yaml; choose another`,
       );
+    } else if (id === GOVERNANCE_RULE) {
+      report.refuse(path, `the id \`${GOVERNANCE_RULE}\` stands for \`governance\`; choose another`);
     } else if (earlier !== undefined)
       report.refuse(path, `the id ${quoteSource(id)} is used by ${earlier} already`);
     else places.set(id, place);
   };
   for (const [i, role] of roles.entries()) note(role.id, ['roles', i, 'id'], `roles[${i}]`);
   for (const [i, rule] of rules.entries()) note(rule.id, ['rules', i, 'id'], `rules[${i}]`);
+  for (const [i, rule] of lifecycle.entries()) note(rule.id, ['lifecycle', i, 'id'], `lifecycle[${i}]`);
 }
 
 /** One identity, one method, two different scopes: which of them holds must not depend on the order of a file. */
@@ -281,6 +333,26 @@ function checkSeparation(roles: readonly LoadedRole[], rules: readonly LoadedRul
           `${quoteSource(workload.text)} also matches ${finding}: no identity may both use keys and operate or audit`,
         );
       }
+    }
+  }
+}
+
+/** A rule on probation refuses nothing: next to a rule with a quorum it would let pass what people have to agree to. */
+function checkTrials(rules: readonly LoadedRule[], report: Report): void {
+  const approved = new PatternIndex();
+  for (const { index, keys, dynamic } of rules) {
+    if (dynamic?.quorum !== undefined) for (const key of keys) approved.add(key, index);
+  }
+  for (const trial of rules) {
+    if (trial.dynamic?.observeUntil === undefined) continue;
+    // Without wildcards, so that a key is the name of one.
+    const near = trial.keys.flatMap((key) => [...approved.find(key.segments)]);
+    const rule = near.map((index) => rules[index]).find((other) => other && rulesOverlap(trial, other));
+    if (rule !== undefined) {
+      report.refuse(
+        ['rules', trial.index, 'mode'],
+        `\`mode: observe\` refuses nothing, and the rule \`${rule.id}\` asks for approvals of the same`,
+      );
     }
   }
 }

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { duration, id } from './rule-schema.ts';
+import { duration, id } from './schema-parts.ts';
 
 const KEY_USAGE = [
   'digitalSignature',

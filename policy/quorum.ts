@@ -57,9 +57,12 @@ export interface ApprovalPolicy {
   /**
    * Everything that gives a rule its meaning for this workload and key, as canonical JSON: the rule itself, its groups
    * with their members, and the deny rules that reach the same workload and key. An approval is bound to it: what
-   * changes it voids the approval, what does not leaves it alone.
+   * changes it voids the approval, what does not leaves it alone. Of a rule of `lifecycle`, and of `governance` (a rule
+   * of that name), likewise. Empty for a rule that is not there: nothing may be approved under it.
    */
   authorityOf(rule: string, spiffeId: string, key: string): string;
+  /** Whether a request of this SPIFFE ID is this person's own, so that the person cannot approve it. True for an approver who is not in the policy. */
+  isOwnRequest(approver: string, spiffeId: string): boolean;
   /** Undefined: whoever can write the file can change the policy. */
   readonly governance: Governance | undefined;
 }

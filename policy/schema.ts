@@ -1,13 +1,12 @@
 import { z } from 'zod';
 import { certificateProfile } from './profile-schema.ts';
-import { dates, duration, id, keyPatterns, rule, workloadPatterns } from './rule-schema.ts';
+import { approver, governance, groups, lifecycleRule, MAX_APPROVERS, MAX_GROUPS } from './quorum-schema.ts';
+import { dates, rule } from './rule-schema.ts';
+import { duration, id, keyPatterns, workloadPatterns } from './schema-parts.ts';
 import { ROLE_METHOD_PATTERNS } from './vocabulary.ts';
 
 /** What the format will have and this version does not enforce: a policy that says it is refused, never half obeyed. */
 export const NOT_YET_IN_POLICY: ReadonlySet<string> = new Set([
-  'quorum',
-  'groups',
-  'governance',
   'proof',
   'raw',
   'is',
@@ -68,6 +67,17 @@ const weight = z.strictObject({
 export const policySchema = z.strictObject({
   version: z.literal(1).describe('Of the format.'),
   roles: z.array(role).max(MAX_ROLES).default([]).describe('Who may operate and audit. Default deny.'),
+  approvers: z.array(approver).max(MAX_APPROVERS).default([]).describe('Who can be asked to approve.'),
+  groups: groups
+    .refine((named) => Object.keys(named).length <= MAX_GROUPS, `are more than ${MAX_GROUPS}`)
+    .default({})
+    .describe('Names for several `approvers`, for `quorum`.'),
+  governance: governance.optional(),
+  lifecycle: z
+    .array(lifecycleRule)
+    .max(MAX_RULES)
+    .default([])
+    .describe('Which keys are only made or imported with approvals.'),
   calendars: z
     .record(id, dates)
     .default({})
