@@ -140,7 +140,10 @@ function what({ operation, key }: ApprovalSummary): string {
 }
 
 function facts(approval: ApprovalSummary): string {
-  const until = new Date(approval.notAfter).toLocaleString();
+  const until = new Date(approval.notAfter).toLocaleString(undefined, {
+    dateStyle: 'medium',
+    timeStyle: 'long',
+  });
   const vote =
     approval.vote === 'none' ? '' : ` · you have ${approval.vote === 'approve' ? 'approved' : 'rejected'} it`;
   return `${approval.approvals} of ${approval.approvalsNeeded} approvals · until ${until} · rule ${approval.rule}${vote}`;

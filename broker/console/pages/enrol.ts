@@ -88,11 +88,12 @@ async function enrol(): Promise<void> {
   const { credentialId, publicKey } = await makePasskey(approver);
   element('block', HTMLElement).textContent = [
     'approvers:',
-    `  - id: ${approver}`,
+    // In quotes: some of these letters would make a number of it.
+    `  - id: "${approver}"`,
     '    keys:',
     '      - method: webauthn',
-    `        credentialId: ${toBase64Url(credentialId)}`,
-    `        publicKey: ${toBase64Url(publicKey)}`,
+    `        credentialId: "${toBase64Url(credentialId)}"`,
+    `        publicKey: "${toBase64Url(publicKey)}"`,
     '',
   ].join('\n');
   const digest = toHex(await sha256(publicKey));
