@@ -4,7 +4,7 @@
 # packages of Debian or Ubuntu through apt-get; where it may not do that, it prints the commands and stops.
 #
 # Usage: bash deploy/bootstrap.sh [--all]
-#   --all   what `npm run test:all` needs besides: OpenSC, Python with gRPC, protoc
+#   --all   what `npm run test:all` needs besides: OpenSC, Python with gRPC, protoc, Chromium
 #
 # Only npm needs a Node of the machine, of any version: Lastmile itself runs with the Node 26 among its packages.
 set -euo pipefail
@@ -42,6 +42,14 @@ debian_python_has() {
     /usr/bin/python3 -c 'import importlib.util, sys; sys.exit(importlib.util.find_spec(sys.argv[1]) is None)' "$1" 2>/dev/null
 }
 
+has_chromium() {
+  local path
+  for path in /usr/bin/chromium /usr/bin/chromium-browser /usr/bin/google-chrome /usr/lib64/chromium-browser/chromium-browser; do
+    if [ -x "$path" ]; then return 0; fi
+  done
+  return 1
+}
+
 missing_packages() {
   if ! has_softhsm; then echo softhsm2; fi
   local tool
@@ -56,6 +64,8 @@ missing_packages() {
     # The well-known types that protoc imports; it only recommends them.
     if [ ! -e /usr/include/google/protobuf/any.proto ]; then echo libprotobuf-dev; fi
     if ! command -v grpc_python_plugin >/dev/null; then echo protobuf-compiler-grpc; fi
+    # Passkeys on the approvers' pages, with its virtual authenticator; the same places as in test/all/console.
+    if ! has_chromium; then echo chromium; fi
   fi
 }
 
