@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 rm -rf dist
 tsc -p tsconfig.build.json
-(cd broker/proto && find google lastmile -name '*.proto' -exec cp --parents {} ../../dist/broker/proto/ \;)
+(cd broker/proto && find google grpc lastmile -name '*.proto' -exec cp --parents {} ../../dist/broker/proto/ \;)
 (cd broker/console/pages && cp ./*.html ./*.css ../../../dist/broker/console/pages/)
 cp package-lock.json LICENSE dist/
 # The packaged manifest names the built files.

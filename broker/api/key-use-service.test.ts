@@ -3,6 +3,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { API, callerOf, callFor, failureOf, KeyUseFixture, OTHER } from '../../test/fakes/key-use-fixture.ts';
 import { formatEntry } from '../audit/entry-format.ts';
 import type { Call } from '../keyuse/call.ts';
+import type { Failure } from '../keyuse/failure.ts';
 import { codec } from '../proto/codec.ts';
 import type { KeyUseMethod } from '../proto/methods.ts';
 import { keyUseHandlers } from './key-use-service.ts';
@@ -13,12 +14,12 @@ const MESSAGE = Buffer.from('a message');
 let fixture: KeyUseFixture;
 let handlers: ReturnType<typeof keyUseHandlers>;
 let receipt: string | undefined;
-let internal: unknown[];
+let failures: Failure[];
 
 beforeEach(() => {
   fixture = new KeyUseFixture();
   receipt = 'a receipt';
-  internal = [];
+  failures = [];
   handlers = keyUseHandlers(fixture.keyUse, {
     origin: fixture.log.origin,
     getReceipt: async () => receipt,
@@ -56,7 +57,7 @@ async function stream(request: object, deadline = performance.now() + 10_000): P
     },
     deadline,
     encode('SignStreamRequest', request),
-    (error) => internal.push(error),
+    (error) => failures.push(error),
   );
   return [decode('SignStreamResponse', bytes), calls];
 }
@@ -189,7 +190,7 @@ describe('a message of SignStream', () => {
       error: { code: 7, message: 'the policy does not allow this' },
     });
     expect((await stream({ requestId: 'r3' }))[0]).toMatchObject({ requestId: 'r3', error: { code: 3 } });
-    expect(internal).toEqual([]);
+    expect(failures.map(({ reason }) => reason)).toEqual(['POLICY_DENIED', 'REQUEST_INVALID']);
   });
 
   it('has the earlier of its own deadline and the stream’s', async () => {
@@ -216,7 +217,7 @@ describe('a message of SignStream', () => {
     const [reply] = await stream({ requestId: 'r', sign });
     expect(reply).toMatchObject({ error: { code: 13, message: 'internal error' } });
     expect(JSON.stringify(reply)).not.toContain('secret');
-    expect(internal).toEqual([cause]);
+    expect(failures).toMatchObject([{ reason: 'INTERNAL', cause }]);
   });
 });
 

@@ -42,8 +42,8 @@ export function keyUseHandlers(
     call: (deadline: number) => Call,
     deadline: number,
     payload: Uint8Array,
-    /** Hears of what the caller is only told is an internal error. */
-    onInternalError: (error: unknown) => void,
+    /** Hears of every refusal and failure, with the cause of what the caller is only told is an internal error. */
+    onFailure: (failure: Failure) => void,
   ) => Promise<Uint8Array>;
 } {
   const log = (leafIndex: number): object => ({ origin: receipts.origin, leafIndex });
@@ -91,7 +91,7 @@ export function keyUseHandlers(
     Sign: async (caller, call, payload) =>
       signResponse(await sign(caller, call, signRequest.decode(payload))),
 
-    signStream: async (caller, makeCall, deadline, payload, onInternalError) => {
+    signStream: async (caller, makeCall, deadline, payload, onFailure) => {
       const request = streamRequest.decode(payload);
       const { requestId } = request;
       if (requestId === '' || Buffer.byteLength(requestId) > 64) {
@@ -105,7 +105,7 @@ export function keyUseHandlers(
         return streamResponse({ requestId, signed: await sign(caller, makeCall(own), request.sign) });
       } catch (error) {
         const failure = asFailure(error);
-        if (failure.reason === 'INTERNAL') onInternalError(failure.cause ?? failure);
+        onFailure(failure);
         return streamResponse({ requestId, error: wireStatus(failure) });
       }
     },

@@ -5,10 +5,11 @@ import { AuditError } from '../audit/entry.ts';
 import type { Call } from '../keyuse/call.ts';
 import { Failure } from '../keyuse/failure.ts';
 import { codec } from '../proto/codec.ts';
-import { METHODS } from '../proto/methods.ts';
+import { HEALTH_CHECK, METHODS } from '../proto/methods.ts';
 import type { Handler, keyUseHandlers } from './key-use-service.ts';
 import { Unreadable } from './messages.ts';
 import { Router } from './router.ts';
+import { asFailure } from './status.ts';
 
 const CONNECTION = 7;
 const numberOf = (name: string): number => METHODS.find((method) => method.name === name)!.number;
@@ -40,12 +41,16 @@ let log: FakeLog;
 let handler: Handler;
 let closed: number[];
 let internal: [string, unknown][];
+let ended: [string, string | undefined][];
+let isServing: boolean;
 let router: Router;
 
 beforeEach(() => {
   log = new FakeLog();
   closed = [];
   internal = [];
+  ended = [];
+  isServing = true;
   handler = async () => Buffer.from('done');
   const any: Handler = (caller, call, payload) => handler(caller, call, payload);
   router = new Router({
@@ -53,12 +58,12 @@ beforeEach(() => {
       get: (_target, name) =>
         name === 'signStream'
           ? (
-              ...[caller, call, deadline, payload, onInternalError]: Parameters<
+              ...[caller, call, deadline, payload, onFailure]: Parameters<
                 ReturnType<typeof keyUseHandlers>['signStream']
               >
             ) =>
               handler(caller, call(deadline), payload).catch((error: unknown) => {
-                onInternalError(error);
+                onFailure(asFailure(error));
                 return Buffer.from('an error of its own');
               })
           : any,
@@ -67,6 +72,8 @@ beforeEach(() => {
     audit: log,
     onOverQuota: (connection) => closed.push(connection),
     onInternalError: (method, error) => internal.push([method, error]),
+    serving: () => ({ keyUse: isServing }),
+    onEnd: ({ name }, reason) => ended.push([name, reason]),
   });
   router.opened(CONNECTION, callerOf());
 });
@@ -77,6 +84,60 @@ function ask(name: string, payload: Uint8Array = new Uint8Array(1), connection =
   router.handle(request, answer);
   return answer;
 }
+
+describe('a probe', () => {
+  const check = (service: string): Answer => {
+    const answer = new Answer();
+    const payload = codec<object, object>('grpc.health.v1.HealthCheckRequest').encode({ service });
+    router.handle({ connection: CONNECTION, method: HEALTH_CHECK.number, deadline: 0, payload }, answer);
+    return answer;
+  };
+  const told = (status: number) => [
+    {
+      ok: Buffer.from(
+        codec<object, object>('grpc.health.v1.HealthCheckResponse').encode({ status }),
+      ).toString(),
+    },
+  ];
+
+  it.each([
+    ['', true, 1],
+    ['', false, 2],
+    ['lastmile.v1.KeyUse', false, 2],
+    ['lastmile.v1.Admin', false, 1],
+    ['lastmile.v1.Audit', false, 1],
+  ])('about “%s” while keys are used: %s', (service, serves, status) => {
+    isServing = serves;
+    expect(check(service).sent).toEqual(told(status));
+  });
+
+  it('leaves no trace', () => {
+    check('');
+    expect([log.entries, log.refusals, ended]).toEqual([[], [], []]);
+  });
+});
+
+describe('how a request ended', () => {
+  it('is told, with the reason that its caller was told', async () => {
+    await ask('Verify').arrived;
+    handler = async () => {
+      throw new Failure('POLICY_DENIED', 'no');
+    };
+    await ask('Verify').arrived;
+    await ask('SignStream').arrived;
+    handler = async () => {
+      throw new Unreadable(new Error('garbage'));
+    };
+    await ask('Sign').arrived;
+    await isSettled(Promise.resolve());
+    expect(ended).toEqual([
+      ['Verify', undefined],
+      ['Verify', 'POLICY_DENIED'],
+      ['SignStream', 'POLICY_DENIED'],
+      ['Sign', 'REQUEST_INVALID'],
+    ]);
+  });
+});
 
 describe('a request', () => {
   it('comes to its handler as the caller of its connection, with its deadline', async () => {

@@ -1,10 +1,11 @@
 import { AuditError, type AuditLog } from '../audit/entry.ts';
 import { Call, type Caller } from '../keyuse/call.ts';
-import { Failure } from '../keyuse/failure.ts';
+import { Failure, type Reason } from '../keyuse/failure.ts';
 import { type Method, methodByNumber } from '../proto/methods.ts';
+import { checkHealth, type Serving } from './health.ts';
 import type { Handler, keyUseHandlers } from './key-use-service.ts';
 import { Unreadable } from './messages.ts';
-import { asFailure, codeOf, encodeStatus, wireStatus } from './status.ts';
+import { asFailure, codeOf, encodeStatus, NO_SUCH_SERVICE, wireStatus } from './status.ts';
 
 /** One undecoded request, from whatever carried it here. */
 export interface IncomingRequest {
@@ -28,6 +29,12 @@ export interface RouterOptions {
   /** The connection is to be closed: its workload floods the log with refusals. */
   readonly onOverQuota: (connection: number) => void;
   readonly onInternalError: (method: string, error: unknown) => void;
+  readonly serving: () => Serving;
+  /**
+   * Hears how every request ended, every message of a stream on its own, probes excepted.
+   * `reason`: what the caller was told; undefined when it was served.
+   */
+  readonly onEnd?: (method: Method, reason: Reason | undefined, milliseconds: number) => void;
 }
 
 /** Bytes of requests that are not answered, of one workload and of all: what waits stays in memory. */
@@ -70,6 +77,10 @@ export class Router {
       this.#fail(reply, new Failure('SVID_MISSING', 'the connection has no verified identity'));
       return;
     }
+    if (method.service === 'Health') {
+      this.#health(request.payload, reply);
+      return;
+    }
     const { id } = caller.identity.spiffeId;
     const size = request.payload.length;
     if (!this.#takeBytes(id, size)) {
@@ -79,6 +90,8 @@ export class Router {
       );
       return;
     }
+    const begun = performance.now();
+    const ended = (reason?: Reason): void => this.#options.onEnd?.(method, reason, performance.now() - begun);
     const calls: Call[] = [];
     this.#open.set(reply, calls);
     const newCall = (deadline: number): Call => {
@@ -93,9 +106,15 @@ export class Router {
       // Refusals of a stream's messages are answers, too.
       if (this.#options.audit.isOverQuota(id)) this.#options.onOverQuota(request.connection);
     };
-    this.#dispatch(method, caller, newCall, request).then(
+    // A refused message of a stream is a reply that goes well.
+    let inStream: Reason | undefined;
+    const onStreamFailure = ({ reason }: Failure): void => {
+      inStream = reason;
+    };
+    this.#dispatch(method, caller, newCall, request, onStreamFailure).then(
       (bytes) => {
         reply.ok(bytes);
+        ended(inStream);
         over();
       },
       (error: unknown) => {
@@ -104,11 +123,13 @@ export class Router {
           this.#options.onInternalError(method.path, failure.cause ?? failure);
         if (!(failure instanceof Unreadable)) {
           this.#fail(reply, failure);
+          ended(failure.reason);
           over();
           return;
         }
         this.#recordUnreadable(method, caller, failure).then((told) => {
           this.#fail(reply, told);
+          ended(told.reason);
           over();
         });
       },
@@ -154,10 +175,19 @@ export class Router {
     caller: Caller,
     newCall: (deadline: number) => Call,
     request: IncomingRequest,
+    onStreamFailure: (failure: Failure) => void,
   ): Promise<Uint8Array> {
     if (method.name === 'SignStream') {
-      return this.#options.keyUse.signStream(caller, newCall, request.deadline, request.payload, (error) =>
-        this.#options.onInternalError(method.path, error),
+      return this.#options.keyUse.signStream(
+        caller,
+        newCall,
+        request.deadline,
+        request.payload,
+        (failure) => {
+          onStreamFailure(failure);
+          if (failure.reason === 'INTERNAL')
+            this.#options.onInternalError(method.path, failure.cause ?? failure);
+        },
       );
     }
     const handler =
@@ -166,6 +196,17 @@ export class Router {
         : this.#options.operators.get(method.path);
     if (handler === undefined) throw new Failure('OPERATION_UNSUPPORTED', 'method is not served here');
     return handler(caller, newCall(request.deadline), request.payload);
+  }
+
+  #health(payload: Uint8Array, reply: Reply): void {
+    try {
+      const bytes = checkHealth(this.#options.serving(), payload);
+      if (bytes === undefined)
+        reply.fail(NO_SUCH_SERVICE.code, NO_SUCH_SERVICE.message, encodeStatus(NO_SUCH_SERVICE));
+      else reply.ok(bytes);
+    } catch (error) {
+      this.#fail(reply, asFailure(error));
+    }
   }
 
   #fail(reply: Reply, failure: Failure): void {

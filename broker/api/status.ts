@@ -37,6 +37,9 @@ export interface WireStatus {
   readonly details: readonly { readonly type_url: string; readonly value: Uint8Array }[];
 }
 
+/** grpc.health.v1 wants NOT_FOUND for a service that it does not know; nothing else here ever says so. */
+export const NO_SUCH_SERVICE: WireStatus = { code: 5, message: 'there is no such service here', details: [] };
+
 const statusCodec = codec<Status, object>('google.rpc.Status');
 const errorInfo = codec<object, object>('google.rpc.ErrorInfo');
 

@@ -189,6 +189,7 @@ describe('status', () => {
     processes: [{ role: 'broker', pid: 1, uid: 0, state: 'running', restarts: 0, residentBytes: 69206016 }],
     tokens: [TOKEN],
     refusedHandshakes: { SVID_EXPIRED: 3 },
+    reads: { Verify: 12, ListKeys: 1 },
   };
 
   it('begins with the warnings', async () => {
@@ -198,6 +199,7 @@ describe('status', () => {
     expect(run.out).toMatch(/^warning: processes not isolated\nwarning: software token\n\nstate: +serving\n/);
     expect(run.out).toContain('12, of them 10 under a signed checkpoint');
     expect(run.out).toContain('SVID_EXPIRED 3');
+    expect(run.out).toMatch(/^reads: +Verify 12, ListKeys 1$/m);
     expect(run.out).toContain('66 MiB');
   });
 

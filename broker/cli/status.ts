@@ -26,6 +26,7 @@ const MIB = 1024 * 1024;
 
 function statusText(status: GetStatusResponse__Output): string {
   const refused = Object.entries(status.refusedHandshakes ?? {});
+  const reads = Object.entries(status.reads ?? {});
   const sections = [
     status.warnings.map((warning) => `warning: ${printable(warning)}\n`).join(''),
     fields([
@@ -38,6 +39,7 @@ function statusText(status: GetStatusResponse__Output): string {
       ['log entries', `${status.logSize}, of them ${status.checkpointSize} under a signed checkpoint`],
       ['log failure', status.auditFailure],
       ['software generation', `entry ${status.softwareGeneration}`],
+      ['reads', reads.map(([method, count]) => `${method} ${count}`).join(', ')],
       ['refused handshakes', refused.map(([reason, count]) => `${reason} ${count}`).join(', ')],
     ]),
     table(

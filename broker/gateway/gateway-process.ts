@@ -19,8 +19,8 @@ export class GatewayError extends Error {
 }
 
 const SERVICES: Readonly<Record<GatewayConfiguration['role'], readonly string[]>> = {
-  workload: ['KeyUse'],
-  control: ['Admin', 'Audit'],
+  workload: ['KeyUse', 'Health'],
+  control: ['Admin', 'Audit', 'Health'],
 };
 /** Twice what an honest gateway keeps in flight. */
 const MAX_WAITING = 32_768;

@@ -5,7 +5,7 @@ import {
   dropPrivileges,
   readChildArguments,
 } from '../../hsm-adapters/frames/child-side.ts';
-import { METHODS, type ServiceName } from '../proto/methods.ts';
+import { HEALTH_CHECK, METHODS, type ServiceName } from '../proto/methods.ts';
 import { Calls } from './calls.ts';
 import { EdgeFrame, type GatewayConfiguration, type Refusal, type TlsMaterial } from './edge-frames.ts';
 import { Listener } from './listener.ts';
@@ -105,7 +105,10 @@ async function start(configuration: GatewayConfiguration): Promise<void> {
     refused: (reason) => refused.set(reason, (refused.get(reason) ?? 0) + 1),
   });
   const calls = new Calls(configuration, channel, listener);
-  const methods = METHODS.filter((method) => SERVICES[configuration.role].includes(method.service));
+  const methods = [
+    ...METHODS.filter((method) => SERVICES[configuration.role].includes(method.service)),
+    HEALTH_CHECK,
+  ];
   const server = new Server({
     'grpc.max_receive_message_length': MAX_RECEIVE_BYTES,
     'grpc.max_concurrent_streams': configuration.maxStreamsPerConnection,

@@ -36,12 +36,15 @@ import { TokenProbe } from '../keyuse/token-health.ts';
 import { TokenKeys } from '../keyuse/token-keys.ts';
 import { PIPELINING, TokenPool } from '../keyuse/token-pool.ts';
 import { SignatureVerifier } from '../keyuse/verify/signature-verifier.ts';
+import type { KeyUseMethod } from '../proto/methods.ts';
 import { SqliteLoginLedger } from '../state/login-ledger.ts';
 import { SignedTreeMemory } from '../state/signed-tree-memory.ts';
 import { StateStore } from '../state/state-store.ts';
 import type { Log } from '../telemetry/log.ts';
+import { RequestCounter } from '../telemetry/request-counter.ts';
 import { openCounters } from './counters.ts';
 import { PolicyHolder } from './policy-holder.ts';
+import { RefusedHandshakes } from './refused-handshakes.ts';
 import { softwareGeneration, tokenFingerprint } from './software-generation.ts';
 import { TokenJournal } from './token-journal.ts';
 
@@ -68,6 +71,8 @@ export interface ConnectionControl {
   reject(connection: number, reason: string): void;
 }
 
+/** What uses no key and leaves no entry when it is served: counted instead. */
+const READS: readonly KeyUseMethod[] = ['Verify', 'GetPublicKey', 'ListKeys', 'GetReceipt'];
 const SETTLE_MS = 10_000;
 const SIGN_CHECKPOINT_MS = 5000;
 const VERSION = (
@@ -241,7 +246,15 @@ export async function openCore(config: LastmileConfig, log: Log): Promise<Core> 
     if (token === undefined) throw new Failure('REQUEST_INVALID', 'there is no token of that name');
     return token;
   };
-  const refusedHandshakes = new Map<Refusal, number>();
+  const refusedHandshakes = new RefusedHandshakes({
+    audit,
+    clock: systemClock,
+    windowMs: config.audit.refusalWindowMs,
+    onFailure: (error) => log('warn', 'refused handshakes are not on record yet', { error: String(error) }),
+  });
+  const requests = new RequestCounter();
+  const isServing = (): boolean =>
+    audit.failure === undefined && tokens.some(({ state }) => state === 'ready' || state === 'degraded');
   const warnings = (): string[] => {
     const found: string[] = [];
     if (audit.failure !== undefined) found.push(`audit log: ${audit.failure.message}: key use is stopped`);
@@ -276,7 +289,7 @@ export async function openCore(config: LastmileConfig, log: Log): Promise<Core> 
     warnings,
     connectSigner,
     announce,
-    refused: (reason, count) => refusedHandshakes.set(reason, (refusedHandshakes.get(reason) ?? 0) + count),
+    refused: (reason, count) => refusedHandshakes.count(reason, count),
     router: (connections) =>
       new Router({
         keyUse: keyUseHandlers(keyUse, audit, {
@@ -313,6 +326,8 @@ export async function openCore(config: LastmileConfig, log: Log): Promise<Core> 
           policies: () => policy,
         }),
         audit,
+        serving: () => ({ keyUse: isServing() }),
+        onEnd: ({ service, name }, reason) => requests.count(`${service}.${name}`, reason ?? 'OK'),
         onOverQuota: (connection) => connections.reject(connection, 'too many refused requests'),
         onInternalError: (method, error) =>
           log('error', 'internal error', {
@@ -327,6 +342,7 @@ export async function openCore(config: LastmileConfig, log: Log): Promise<Core> 
       journal.close();
       policy.close();
       await counters.close();
+      await refusedHandshakes.close();
       // Before the tokens: the last checkpoint is signed by one of them.
       await audit.close();
       rememberSigned(() => signedTrees.flush());
@@ -376,10 +392,15 @@ export async function openCore(config: LastmileConfig, log: Log): Promise<Core> 
         ),
       ],
       refusedHandshakes: Object.fromEntries(
-        REFUSALS.filter((reason) => refusedHandshakes.has(reason)).map((reason) => [
+        REFUSALS.filter((reason) => refusedHandshakes.sinceStart.has(reason)).map((reason) => [
           reason,
-          refusedHandshakes.get(reason),
+          refusedHandshakes.sinceStart.get(reason),
         ]),
+      ),
+      reads: Object.fromEntries(
+        READS.map((name) => [name, requests.get(`KeyUse.${name}`, 'OK')] as const).filter(
+          ([, count]) => count > 0,
+        ),
       ),
       softwareGeneration: generation,
     };

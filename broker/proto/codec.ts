@@ -34,6 +34,7 @@ root.resolvePath = (_origin, target) => (target.startsWith('google/protobuf/') ?
 root.loadSync(
   [
     'google/rpc/status.proto',
+    'grpc/health/v1/health.proto',
     'lastmile/v1/common.proto',
     'lastmile/v1/key_use.proto',
     'lastmile/v1/admin.proto',

@@ -4,7 +4,7 @@
  *
  * A test compares this table with the .proto files.
  */
-export type ServiceName = 'KeyUse' | 'Admin' | 'Audit';
+export type ServiceName = 'KeyUse' | 'Admin' | 'Audit' | 'Health';
 
 export interface Method {
   readonly number: number;
@@ -74,7 +74,16 @@ export const METHODS: readonly Method[] = [
   ...number('Audit', AUDIT, 128),
 ];
 
-const byNumber = new Map(METHODS.map((m) => [m.number, m]));
+/** grpc.health.v1, on every listener: what load balancers and probes ask. Not in METHODS, which is our own contract. */
+export const HEALTH_CHECK: Method = {
+  number: 255,
+  service: 'Health',
+  name: 'Check',
+  path: '/grpc.health.v1.Health/Check',
+  streaming: false,
+};
+
+const byNumber = new Map([...METHODS, HEALTH_CHECK].map((m) => [m.number, m]));
 
 export function methodByNumber(n: number): Method | undefined {
   return byNumber.get(n);

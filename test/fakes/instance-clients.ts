@@ -181,10 +181,8 @@ export function rawStream(client: Client, path: string, payload: Buffer): Promis
 
 function describe(error: ServiceError): RawAnswer {
   const [bytes] = error.metadata.get('grpc-status-details-bin');
-  const info =
-    typeof bytes === 'object'
-      ? errorInfoCodec.decode(statusCodec.decode(bytes).details[0]!.value)
-      : undefined;
+  const detail = typeof bytes === 'object' ? statusCodec.decode(bytes).details[0] : undefined;
+  const info = detail === undefined ? undefined : errorInfoCodec.decode(detail.value);
   return {
     code: error.code,
     details: error.details,

@@ -21,6 +21,7 @@ export interface GetStatusResponse {
   'freezes'?: (_lastmile_v1_FreezeRecord)[];
   'refusedHandshakes'?: ({[key: string]: number | string | Long});
   'softwareGeneration'?: (number | string | Long);
+  'reads'?: ({[key: string]: number | string | Long});
 }
 
 export interface GetStatusResponse__Output {
@@ -39,4 +40,5 @@ export interface GetStatusResponse__Output {
   'freezes': (_lastmile_v1_FreezeRecord__Output)[];
   'refusedHandshakes': ({[key: string]: number});
   'softwareGeneration': (number);
+  'reads': ({[key: string]: number});
 }
