@@ -293,6 +293,24 @@ describe('the circuit of a token', () => {
     expect((await failureOf(choose())).reason).toBe('TOKEN_UNREACHABLE');
   });
 
+  it('closes with a new login, and what an earlier worker left behind opens it no more', async () => {
+    const left: Binding[] = [];
+    while (left.length < 2 * 8) left.push(await choose());
+    one.login();
+    vi.useRealTimers();
+    await fixture.keys.settled();
+    for (const binding of left) fixture.pool.release(binding, binding.token === one ? broken : undefined);
+    expect(fixture.pool.load(one).circuit).toBe('closed');
+    for (let i = 0; i < 20; i++) {
+      const binding = await choose();
+      fixture.pool.release(binding, binding.token === one ? broken : undefined);
+    }
+    expect(fixture.pool.load(one).circuit).toBe('open');
+    one.login();
+    expect(fixture.pool.load(one).circuit).toBe('closed');
+    await fixture.keys.settled();
+  });
+
   it('stays closed for failures that are the request’s, the policy’s or of a lack of sessions', () => {
     const health = new TokenHealth();
     const errors = [
@@ -331,7 +349,7 @@ describe('the probe', () => {
     const gate = one.hold('random');
     await vi.advanceTimersByTimeAsync(1300);
     const asked = one.count('random');
-    await vi.advanceTimersByTimeAsync(1300);
+    await vi.advanceTimersByTimeAsync(700);
     expect(one.count('random')).toBe(asked);
     gate.release();
   });

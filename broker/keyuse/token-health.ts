@@ -20,6 +20,7 @@ export interface Stay {
   /** How many of its kind, one after the other on each session, it had to wait for, itself included. At least 1. */
   readonly rounds: number;
   readonly isTrial: boolean;
+  readonly login: number;
 }
 
 /** Differences below this are the machine's own noise. */
@@ -58,11 +59,23 @@ export class TokenHealth {
   #openUntil = 0;
   #goodTrials = 0;
   #trialsOut = 0;
+  /** What happened under another login tells of another worker. */
+  #login = -1;
   readonly #errors = new Map<string, number>();
 
   /** Errors by CKR name, or by reason where there is none, since the broker started. */
   get errors(): ReadonlyMap<string, number> {
     return this.#errors;
+  }
+
+  /** The login under which the token works now. A new one has just proven its keys by use: it begins anew. */
+  loggedIn(login: number, now: number): void {
+    if (login === this.#login) return;
+    this.#login = login;
+    this.#circuit = 'closed';
+    this.#failuresInRow = 0;
+    this.#trialsOut = 0;
+    this.#progressAt = now;
   }
 
   circuit(now: number): Circuit {
@@ -95,10 +108,17 @@ export class TokenHealth {
     this.#givenAt = now;
     const isTrial = this.#circuit === 'half-open';
     if (isTrial) this.#trialsOut++;
-    return { givenAt: now, rounds: Math.max(1, (before + 1) / Math.max(1, capacity)), isTrial };
+    return {
+      givenAt: now,
+      rounds: Math.max(1, (before + 1) / Math.max(1, capacity)),
+      isTrial,
+      login: this.#login,
+    };
   }
 
   ended(stay: Stay, verdict: Verdict, now: number, error?: unknown): void {
+    this.#note(verdict, error);
+    if (stay.login !== this.#login) return;
     if (stay.isTrial) this.#trialsOut--;
     switch (verdict) {
       case 'answered':
@@ -123,6 +143,9 @@ export class TokenHealth {
       default:
         verdict satisfies never;
     }
+  }
+
+  #note(verdict: Verdict, error: unknown): void {
     if (error instanceof AdapterError && (verdict === 'failed' || error.ckr !== undefined)) {
       const name = error.ckr ?? error.reason;
       const known = this.#errors.get(name);

@@ -95,6 +95,7 @@ export class TokenPool {
       health = new TokenHealth();
       this.#health.set(token, health);
     }
+    health.loggedIn(token.loginGeneration, performance.now());
     return health;
   }
 

@@ -73,6 +73,8 @@ const LEAST_START_LIMIT_MS = 30_000;
 /** An RSA pair takes a slow token a minute. */
 const ADMINISTRATION_HANG_FACTOR = 12;
 const DRAIN_LIMIT_MS = 5_000;
+/** An HSM that was away is back in service within this long of its return. */
+const RESTARTS = { firstDelayMs: 50, maxDelayMs: 5_000, healthyAfterMs: 30_000 } as const;
 /** Good answers after a failure of the token's own, before it counts as healthy again. */
 const PROBATION = 16;
 
@@ -176,7 +178,8 @@ class TokenSupervisor implements TokenAdapter {
     };
     const startWorker =
       options.startWorker ??
-      ((worker, handlers) => new SupervisedChild(worker, handlers, { timers: this.#timers }));
+      ((worker, handlers) =>
+        new SupervisedChild(worker, handlers, { timers: this.#timers, restartPolicy: RESTARTS }));
     this.#worker = startWorker(spec, {
       started: (channel) => this.#started(channel),
       frame: (type, id, payload) => this.#receive(type, id, payload),

@@ -1,0 +1,261 @@
+import { createPublicKey, verify } from 'node:crypto';
+import { rmSync } from 'node:fs';
+import type { EntryDraft } from '../../../broker/audit/entry.ts';
+import { EncryptionCounter } from '../../../broker/keyuse/encryption-counter.ts';
+import { Failure } from '../../../broker/keyuse/failure.ts';
+import { Freezes } from '../../../broker/keyuse/freezes.ts';
+import { KeyAdministration } from '../../../broker/keyuse/key-administration.ts';
+import { KeyCatalog } from '../../../broker/keyuse/key-catalog.ts';
+import { KeyUse } from '../../../broker/keyuse/key-use.ts';
+import { NOTHING_TO_SPEND, Spending } from '../../../broker/keyuse/spending.ts';
+import { TokenKeys } from '../../../broker/keyuse/token-keys.ts';
+import { PIPELINING, TokenPool } from '../../../broker/keyuse/token-pool.ts';
+import { SignatureVerifier } from '../../../broker/keyuse/verify/signature-verifier.ts';
+import { StateStore } from '../../../broker/state/state-store.ts';
+import type { TokenAdapter } from '../../../hsm-adapters/adapter.ts';
+import { SupervisedChild } from '../../../hsm-adapters/frames/child-process.ts';
+import { createTokenAdapter } from '../../../hsm-adapters/supervisor/token-supervisor.ts';
+import { FakeLog } from '../../fakes/fake-log.ts';
+import { FakeLedger } from '../../fakes/fake-token-worker.ts';
+import { FaultyCryptoki } from '../../fakes/faulty-cryptoki.ts';
+import { callerOf, callFor, POLICY, policyOf } from '../../fakes/key-use-fixture.ts';
+import { MODULE, makeDirectory, makeToken, type SoftToken } from '../../integration/pkcs11/soft-token.ts';
+
+export interface FaultySettings {
+  readonly tokens?: readonly string[];
+  readonly sessions?: number;
+  readonly hangLimitMs?: number;
+}
+
+export interface FaultyToken {
+  readonly adapter: TokenAdapter;
+  readonly module: FaultyCryptoki;
+  readonly soft: SoftToken;
+}
+
+/** What a caller came away with. */
+export interface Outcome {
+  readonly message: Buffer;
+  readonly signature: Uint8Array | undefined;
+  readonly failure: Failure | undefined;
+  /** Not answered when its deadline had long passed. */
+  readonly isLate: boolean;
+}
+
+/** How long after its deadline a call counts as answered too late: the machine runs more than this test. */
+const LATE_MS = 1500;
+
+/**
+ * Key use as the broker puts it together, over real workers on SoftHSM2, with a module in between that fails on
+ * order. Its log is in memory, so that a test sees every attempt.
+ */
+export class FaultyTokens {
+  readonly tokens: readonly FaultyToken[];
+  readonly lines: string[] = [];
+  readonly log = new FakeLog();
+  readonly store = new StateStore(':memory:');
+  readonly keys: TokenKeys;
+  readonly pool: TokenPool;
+  readonly keyUse: KeyUse;
+  readonly administration: KeyAdministration;
+  readonly #catalog: KeyCatalog;
+  readonly #verifier = new SignatureVerifier({ threads: 1 });
+
+  private constructor(settings: FaultySettings) {
+    const { tokens = ['one', 'two'], sessions = 4, hangLimitMs = 10_000 } = settings;
+    this.tokens = tokens.map((label) => {
+      const soft = makeToken(makeDirectory(), label);
+      const module = new FaultyCryptoki(MODULE);
+      const adapter = createTokenAdapter({
+        config: {
+          name: label,
+          module: module.module,
+          profile: 'softhsm2',
+          label,
+          pin: { kind: 'file', path: soft.pinFile },
+          sessions,
+          directory: soft.directory,
+          environment: { SOFTHSM2_CONF: 'softhsm2.conf', ...module.environment },
+          groups: [],
+          hangLimitMs,
+        },
+        ledger: new FakeLedger(),
+        pipelining: PIPELINING + 2,
+        log: (line) => this.lines.push(line),
+        // Workers die by the dozen here, and what comes after is what is to be seen.
+        startWorker: (spec, handlers) =>
+          new SupervisedChild(spec, handlers, {
+            restartPolicy: { firstDelayMs: 20, maxDelayMs: 100, healthyAfterMs: 1000 },
+          }),
+      });
+      return { adapter, module, soft };
+    });
+    const log = (level: string, message: string, fields?: object): void => {
+      this.lines.push(`${level} ${message} ${JSON.stringify(fields ?? {})}`);
+    };
+    this.#catalog = new KeyCatalog(this.store);
+    const freezes = new Freezes(this.store);
+    let whenChanged: (() => void) | undefined;
+    this.keys = new TokenKeys({
+      tokens: this.tokens.map(({ adapter }) => adapter),
+      catalog: this.#catalog,
+      audit: this.log,
+      origin: this.log.origin,
+      log,
+      onChange: () => whenChanged?.(),
+    });
+    this.pool = new TokenPool(this.keys, freezes);
+    whenChanged = () => this.pool.pump();
+    const encryptions = new EncryptionCounter(this.store, () => undefined);
+    this.administration = new KeyAdministration(this.#catalog, this.keys, encryptions);
+    const policy = policyOf(POLICY);
+    this.keyUse = new KeyUse({
+      policy: () => policy,
+      catalog: this.#catalog,
+      keys: this.keys,
+      pool: this.pool,
+      freezes,
+      audit: this.log,
+      verifier: this.#verifier,
+      encryptions,
+      spending: new Spending(NOTHING_TO_SPEND),
+      clock: { now: () => Date.now(), doubtMs: () => 0 },
+      generation: () => 0,
+      log,
+    });
+  }
+
+  /** With the keys app/sign (ES256), app/box (A256GCM) and app/mac (HS256), each on all tokens. */
+  static async start(settings: FaultySettings = {}): Promise<FaultyTokens> {
+    const started = new FaultyTokens(settings);
+    try {
+      for (const { adapter } of started.tokens) await becomes(adapter, (token) => token.state === 'ready');
+      for (const [key, algorithm] of [
+        ['app/sign', 'ES256'],
+        ['app/box', 'A256GCM'],
+        ['app/mac', 'HS256'],
+      ] as const) {
+        const request = { key, purpose: '', algorithms: [algorithm], tokens: [], modulusBits: 0, verify: '' };
+        await started.administration.create(request);
+      }
+      started.log.entries.length = 0;
+      return started;
+    } catch (error) {
+      await started.close();
+      throw error;
+    }
+  }
+
+  async sign(deadlineMs = 10_000): Promise<Outcome> {
+    const message = Buffer.from(`message ${this.#count++}`);
+    const call = callFor(deadlineMs);
+    let isLate = false;
+    const tooLate = setTimeout(() => {
+      isLate = true;
+    }, deadlineMs + LATE_MS);
+    try {
+      const { signature } = await this.keyUse.sign(callerOf(), call, {
+        key: 'app/sign',
+        version: 0,
+        algorithm: 'ES256',
+        content: { kind: 'message', bytes: message },
+        der: false,
+      });
+      return { message, signature, failure: undefined, isLate };
+    } catch (failure) {
+      if (!(failure instanceof Failure)) throw failure;
+      return { message, signature: undefined, failure, isLate };
+    } finally {
+      clearTimeout(tooLate);
+    }
+  }
+  #count = 0;
+
+  /** Signs on so many lanes until `done` says so; it is asked after every answer. */
+  async load(lanes: number, isDone: () => boolean, deadlineMs?: number): Promise<Outcome[]> {
+    const outcomes: Outcome[] = [];
+    await Promise.all(
+      Array.from({ length: lanes }, async () => {
+        while (!isDone()) {
+          const outcome = await this.sign(deadlineMs);
+          outcomes.push(outcome);
+          // Nobody asks again at once for what was refused at once.
+          if (outcome.failure !== undefined) await new Promise((resolve) => setTimeout(resolve, 5));
+        }
+      }),
+    );
+    return outcomes;
+  }
+
+  /** Uses on record, oldest first. */
+  get uses(): readonly EntryDraft[] {
+    return [...this.log.uses, ...this.log.refusals];
+  }
+
+  /** Everything that must hold whatever went wrong: empty when it does. */
+  findings(outcomes: readonly Outcome[]): string[] {
+    const found: string[] = [];
+    const { publicKey } = this.#catalog.find('app/sign', 0)!.objects[0]!;
+    const key = createPublicKey({ key: Buffer.from(publicKey), format: 'der', type: 'spki' });
+    let signed = 0;
+    for (const { message, signature, isLate } of outcomes) {
+      if (isLate) found.push(`${message.toString()} was answered after its deadline`);
+      if (signature === undefined) continue;
+      signed++;
+      if (!verify('sha256', message, { key, dsaEncoding: 'ieee-p1363' }, signature))
+        found.push(`the signature of ${message.toString()} does not verify`);
+    }
+    const signs = this.uses.filter(({ operation }) => operation === 'sign');
+    if (signs.length !== outcomes.length) found.push(`${outcomes.length} calls, ${signs.length} entries`);
+    const good = signs.filter(({ performed, reason }) => performed === 'yes' && reason === undefined);
+    if (good.length !== signed) found.push(`${signed} signatures, ${good.length} entries of signatures`);
+    for (const { attempts = [] } of good) {
+      if (attempts.at(-1)?.outcome !== 'ok')
+        found.push(`an entry of a signature ends in ${attempts.at(-1)?.outcome}`);
+    }
+    for (const { module, adapter } of this.tokens) {
+      if (module.finalizedInFlight > 0) found.push(`${adapter.name}: C_Finalize with a call in flight`);
+    }
+    return found;
+  }
+
+  /** Resolves when every token serves and has proven its keys. */
+  async recovered(): Promise<void> {
+    for (const { adapter } of this.tokens)
+      await becomes(adapter, (token) => token.state === 'ready' || token.state === 'degraded');
+    await this.keys.settled();
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.tokens.map(({ adapter }) => adapter.close()));
+    await this.keys.settled();
+    await this.#verifier.close();
+    this.store.close();
+    for (const { module, soft } of this.tokens) {
+      module.remove();
+      rmSync(soft.directory, { recursive: true, force: true });
+    }
+  }
+}
+
+export async function becomes(
+  token: TokenAdapter,
+  isIt: (token: TokenAdapter) => boolean,
+  withinMs = 20_000,
+): Promise<void> {
+  if (isIt(token)) return;
+  await new Promise<void>((resolve, reject) => {
+    const tooLate = setTimeout(
+      () => done(() => reject(new Error(`${token.name} is ${token.state}: ${token.advice ?? ''}`))),
+      withinMs,
+    );
+    const leave = token.watch(() => {
+      if (isIt(token)) done(resolve);
+    });
+    const done = (end: () => void): void => {
+      clearTimeout(tooLate);
+      leave();
+      end();
+    };
+  });
+}
