@@ -4,7 +4,8 @@
 # packages of Debian or Ubuntu through apt-get; where it may not do that, it prints the commands and stops.
 #
 # Usage: bash deploy/bootstrap.sh [--all]
-#   --all   what `npm run test:all` needs besides: OpenSC, Python with gRPC, protoc, Chromium
+#   --all   what `npm run test:all` needs besides: OpenSC, Python with gRPC, protoc, Chromium,
+#           and the other PKCS#11 modules of the conformance suite: openCryptoki, NSS, p11-kit, tpm2-pkcs11 on a TPM in software
 #
 # Only npm needs a Node of the machine, of any version: Lastmile itself runs with the Node 26 among its packages.
 set -euo pipefail
@@ -14,7 +15,7 @@ all=false
 for argument in "$@"; do
   case "$argument" in
     --all) all=true ;;
-    -h | --help) sed -n '2,9p' deploy/bootstrap.sh | sed 's/^# \{0,1\}//'; exit 0 ;;
+    -h | --help) sed -n '2,10p' deploy/bootstrap.sh | sed 's/^# \{0,1\}//'; exit 0 ;;
     *) echo "bootstrap: unknown argument $argument (try --help)" >&2; exit 2 ;;
   esac
 done
@@ -50,6 +51,28 @@ has_chromium() {
   return 1
 }
 
+# Debian's directory of libraries for this machine.
+libraries="/usr/lib/$(uname -m)-linux-gnu"
+
+# One package a line, and a file that it brings.
+module_packages() {
+  cat <<END
+opencryptoki /usr/sbin/pkcsslotd
+libnss3 $libraries/libsoftokn3.so
+libnss3-tools /usr/bin/certutil
+p11-kit /usr/bin/p11-kit
+p11-kit-modules $libraries/pkcs11/p11-kit-client.so
+swtpm /usr/bin/swtpm
+swtpm-tools /usr/bin/swtpm_setup
+tpm2-tools /usr/bin/tpm2_getcap
+tpm2-abrmd /usr/sbin/tpm2-abrmd
+libtpm2-pkcs11-1 $libraries/libtpm2_pkcs11.so.1
+libtss2-tcti-swtpm0 $libraries/libtss2-tcti-swtpm.so.0
+libtss2-tcti-tabrmd0 $libraries/libtss2-tcti-tabrmd.so.0
+dbus-daemon /usr/bin/dbus-daemon
+END
+}
+
 missing_packages() {
   if ! has_softhsm; then echo softhsm2; fi
   local tool
@@ -63,6 +86,10 @@ missing_packages() {
     if ! command -v protoc >/dev/null; then echo protobuf-compiler; fi
     # The well-known types that protoc imports; it only recommends them.
     if [ ! -e /usr/include/google/protobuf/any.proto ]; then echo libprotobuf-dev; fi
+    local package file
+    while read -r package file; do
+      if [ ! -e "$file" ]; then echo "$package"; fi
+    done < <(module_packages)
     if ! command -v grpc_python_plugin >/dev/null; then echo protobuf-compiler-grpc; fi
     # Passkeys on the approvers' pages, with its virtual authenticator; the same places as in test/all/console.
     if ! has_chromium; then echo chromium; fi

@@ -99,6 +99,19 @@ const USAGES = [
   ['verify-recover', CKA.VERIFY_RECOVER],
 ] as const;
 
+/** The flags of both halves; where the token crosses them, the private object's two, each for its pair. */
+function readUsages(
+  { crossedUsages }: Profile,
+  isAnywhere: (type: number) => boolean,
+  isOwn: (type: number) => boolean,
+): readonly string[] {
+  return USAGES.filter(([, type]) => {
+    if (crossedUsages && (type === CKA.SIGN || type === CKA.VERIFY)) return isOwn(CKA.SIGN);
+    if (crossedUsages && (type === CKA.ENCRYPT || type === CKA.DECRYPT)) return isOwn(CKA.DECRYPT);
+    return isAnywhere(type);
+  }).map(([name]) => name);
+}
+
 export function readAttributes(
   cryptoki: Cryptoki,
   session: SessionHandle,
@@ -120,7 +133,11 @@ export function readAttributes(
     ckaId: ckaId.toString('hex'),
     label: cryptoki.attribute(session, handle, CKA.LABEL)?.toString('utf8') ?? '',
     spec,
-    usages: USAGES.filter(([, type]) => halves.some((object) => isTrue(object, type))).map(([name]) => name),
+    usages: readUsages(
+      profile,
+      (type) => halves.some((object) => isTrue(object, type)),
+      (type) => isTrue(handle, type),
+    ),
     sensitive: isTrue(handle, CKA.SENSITIVE),
     extractable: unlessFalse(CKA.EXTRACTABLE),
     neverExtractable: unlessOmitted(CKA.NEVER_EXTRACTABLE),

@@ -138,9 +138,13 @@ function publicFlags(object: NewObject, permanent: boolean, profile: Profile): A
       {
         [CKA.TOKEN]: permanent,
         [CKA.PRIVATE]: false,
-        [CKA.VERIFY]: object.purpose === 'sign',
+        ...(profile.crossedUsages
+          ? {}
+          : {
+              [CKA.VERIFY]: object.purpose === 'sign',
+              [CKA.ENCRYPT]: object.purpose === 'encrypt',
+            }),
         [CKA.VERIFY_RECOVER]: false,
-        [CKA.ENCRYPT]: object.purpose === 'encrypt',
         [CKA.WRAP]: false,
         [CKA.DERIVE]: false,
       },

@@ -25,6 +25,7 @@ export const generic: Profile = {
     hidesUnwrappedLength: false,
   },
   omits: [],
+  crossedUsages: false,
   libraryParameters: undefined,
   sessions: { limit: undefined, threads: 'unknown', says: 'what the token itself states is kept to' },
 };

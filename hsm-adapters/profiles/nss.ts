@@ -24,7 +24,8 @@ export const nss: Profile = {
     valueLenOnUnwrap: false,
     hidesUnwrappedLength: false,
   },
-  omits: ['CKA_COPYABLE', 'CKA_WRAP_WITH_TRUSTED', 'CKA_LOCAL'],
+  omits: ['CKA_COPYABLE', 'CKA_LOCAL'],
+  crossedUsages: false,
   // Newer versions read this variable themselves; this one wants it in C_Initialize.
   libraryParameters: 'NSS_LIB_PARAMS',
   sessions: { limit: undefined, threads: 'safe', says: '5,000 were opened without meeting a limit' },

@@ -30,6 +30,7 @@ export const p11Kit: Profile = {
     hidesUnwrappedLength: true,
   },
   omits: [],
+  crossedUsages: false,
   libraryParameters: undefined,
   sessions: {
     limit: undefined,

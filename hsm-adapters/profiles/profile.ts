@@ -56,6 +56,11 @@ export interface Profile {
    * the broker at the value that a key made here would have: a gap that is declared here instead of shown on every key.
    */
   readonly omits: readonly OmittedAttribute[];
+  /**
+   * The token has one flag for CKA_SIGN and CKA_ENCRYPT and one for CKA_DECRYPT and CKA_VERIFY: public objects show
+   * the wrong half of a pair, and only the private object's own two say anything.
+   */
+  readonly crossedUsages: boolean;
   /** The environment variable whose value is handed to C_Initialize as library parameters; undefined: none is. */
   readonly libraryParameters: string | undefined;
   readonly sessions: Sessions;

@@ -1,11 +1,13 @@
 import { generic } from './generic.ts';
 import { nss } from './nss.ts';
+import { opencryptoki } from './opencryptoki.ts';
 import { p11Kit } from './p11-kit.ts';
 import type { Profile } from './profile.ts';
 import { softhsm2 } from './softhsm2.ts';
+import { tpm2 } from './tpm2.ts';
 
 export const PROFILES: ReadonlyMap<string, Profile> = new Map(
-  [softhsm2, nss, p11Kit, generic].map((profile) => [profile.name, profile]),
+  [softhsm2, opencryptoki, nss, tpm2, p11Kit, generic].map((profile) => [profile.name, profile]),
 );
 
 export const PROFILE_NAMES: readonly string[] = [...PROFILES.keys()];

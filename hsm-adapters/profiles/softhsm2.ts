@@ -32,6 +32,7 @@ export const softhsm2: Profile = {
     hidesUnwrappedLength: true,
   },
   omits: [],
+  crossedUsages: false,
   libraryParameters: undefined,
   sessions: { limit: undefined, threads: 'safe', says: '20,000 were opened without meeting a limit' },
 };

@@ -110,7 +110,9 @@ describe('CHANGELOG.md', () => {
 
 describe('the examples', () => {
   test('each has a test that runs it', () => {
-    const tests = readdirSync(join(root, 'test/all')).map((file) => read(join('test/all', file)));
+    const tests = readdirSync(join(root, 'test/all'))
+      .filter((file) => file.endsWith('.test.ts'))
+      .map((file) => read(join('test/all', file)));
     for (const language of readdirSync(join(root, 'deploy/examples'))) {
       expect([language, tests.some((source) => source.includes(`deploy/examples/${language}/`))]).toEqual([
         language,

@@ -10,11 +10,9 @@ const GRACE_MS = 3_000;
 /** A program that a module needs running beside it, for as long as a test runs. */
 export class Daemon {
   readonly process: ChildProcess;
-  readonly #name: string;
   #output = '';
 
-  private constructor(name: string, process: ChildProcess) {
-    this.#name = name;
+  private constructor(process: ChildProcess) {
     this.process = process;
     for (const stream of [process.stdout, process.stderr])
       stream?.setEncoding('utf8').on('data', (text: string) => {
@@ -30,17 +28,19 @@ export class Daemon {
       readonly env?: Readonly<Record<string, string>>;
       readonly cwd?: string;
       readonly user?: ChildUser | undefined;
+      /** Its standard input stays open until somebody ends it. */
+      readonly isInputHeld?: boolean;
       readonly isReady: () => boolean | Promise<boolean>;
     },
   ): Promise<Daemon> {
-    const { env = {}, cwd, user, isReady } = options;
+    const { env = {}, cwd, user, isInputHeld = false, isReady } = options;
     const child = spawn(command, args, {
       cwd,
       env: { PATH: process.env.PATH ?? '/usr/bin', ...env },
-      stdio: ['ignore', 'pipe', 'pipe'],
+      stdio: [isInputHeld ? 'pipe' : 'ignore', 'pipe', 'pipe'],
       ...(user === undefined ? {} : { uid: user.uid, gid: user.gid }),
     });
-    const daemon = new Daemon(command, child);
+    const daemon = new Daemon(child);
     const failed = once(child, 'error').then(([error]) => error as Error);
     const until = performance.now() + READY_LIMIT_MS;
     while (!(await isReady())) {
@@ -58,16 +58,18 @@ export class Daemon {
     return this.process.exitCode !== null || this.process.signalCode !== null;
   }
 
-  get name(): string {
-    return this.#name;
+  /** Resolves when it has ended by itself, or after a while by SIGKILL. */
+  async ended(): Promise<void> {
+    if (this.#isOver) return;
+    const over = once(this.process, 'exit');
+    const timer = setTimeout(() => this.process.kill('SIGKILL'), GRACE_MS);
+    await over;
+    clearTimeout(timer);
   }
 
   async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
     if (this.#isOver || this.process.pid === undefined) return;
-    const over = once(this.process, 'exit');
     this.process.kill(signal);
-    const timer = setTimeout(() => this.process.kill('SIGKILL'), GRACE_MS);
-    await over;
-    clearTimeout(timer);
+    await this.ended();
   }
 }

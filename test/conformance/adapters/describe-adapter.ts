@@ -346,6 +346,7 @@ export function describeAdapter(under: AdapterUnderTest): void {
       const wrong = join(config.directory, 'wrong-pin');
       writeFileSync(wrong, '8888888\n', { mode: 0o600 });
       const bad = { ...config, pin: { kind: 'file', path: wrong } as const };
+      const before = module!.wrongPins?.();
       const opened = openToken(module!, bad);
       expect(await opened.settles()).toBe('blocked');
       for (let round = 0; round < 3; round += 1) {
@@ -356,6 +357,7 @@ export function describeAdapter(under: AdapterUnderTest): void {
       }
       await opened.adapter.close();
       expect(opened.ledger.events.map((event) => event.split(' ')[0])).toEqual(['attempt', 'rejected']);
+      if (before !== undefined) expect(module!.wrongPins?.()).toBe(before + 1);
       const right = openToken(module!, config);
       // One try is spent, and the token says so where it counts; it is not the last.
       expect(await right.settles(), right.adapter.advice).toBe('ready');

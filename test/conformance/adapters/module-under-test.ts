@@ -18,6 +18,8 @@ export interface ModuleUnderTest {
   readonly tokens: readonly TokenConfig[];
   /** What workers become; undefined when the tests do not run as root. */
   readonly user: ChildUser | undefined;
+  /** What the token itself counts towards its lock-out, where it can be asked. */
+  readonly wrongPins?: () => number;
   /** Ends what was started and removes what was made. */
   stop(): Promise<void>;
 }
