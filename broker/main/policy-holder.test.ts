@@ -3,8 +3,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { AuditError, type EntryDraft } from '../audit/entry.ts';
+import type { PolicyLog } from './policy-activations.ts';
 import { policyHash } from './policy-history.ts';
-import { PolicyHolder, type PolicyLog } from './policy-holder.ts';
+import { PolicyHolder } from './policy-holder.ts';
 
 const API = 'spiffe://example.org/ns/payments/sa/api';
 const ALICE = 'spiffe://example.org/human/alice';

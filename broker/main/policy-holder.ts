@@ -3,31 +3,22 @@ import { readFile } from 'node:fs/promises';
 import { basename, dirname } from 'node:path';
 import { compileLoadedPolicy } from '../../policy/compile.ts';
 import type { PolicySet } from '../../policy/decision.ts';
+import { governedChange } from '../../policy/governance.ts';
 import { type LoadedPolicy, loadPolicy, MAX_POLICY_BYTES } from '../../policy/load.ts';
 import { PolicyError } from '../../policy/policy-error.ts';
-import { type Appended, AuditError, type EntryDraft, type EntryValue } from '../audit/entry.ts';
+import type { Approvals, ApprovalUse } from '../approvals/approvals.ts';
+import { AuditError } from '../audit/entry.ts';
 import { Failure } from '../keyuse/failure.ts';
+import {
+  activationEntry,
+  activationsIn,
+  governedPolicy,
+  type PolicyActivation,
+  type PolicyLog,
+} from './policy-activations.ts';
 import { PolicyHistory, policyHash, writePolicyFile } from './policy-history.ts';
+import { showPolicyChange } from './policy-proposal.ts';
 import { type PolicyReading, readPolicy } from './policy-reader.ts';
-
-/** What the holder needs of the log. */
-export interface PolicyLog {
-  append(draft: EntryDraft): Promise<Appended>;
-  query(filter: {
-    readonly kind: string;
-    readonly operation: string;
-    readonly decision: string;
-    readonly limit: number;
-  }): Promise<
-    readonly {
-      readonly leafIndex: number;
-      readonly entry: {
-        readonly time: string;
-        readonly detail?: { readonly [name: string]: EntryValue | undefined } | undefined;
-      };
-    }[]
-  >;
-}
 
 export interface PolicyHolderOptions {
   readonly file: string;
@@ -36,6 +27,8 @@ export interface PolicyHolderOptions {
   readonly administrators: readonly string[];
   readonly trustDomain: string;
   readonly audit: PolicyLog;
+  /** Asked when governance wants people to agree. Undefined: nobody can be asked, and nothing governed changes. */
+  readonly approvals?: (() => Pick<Approvals, 'take'> | undefined) | undefined;
   readonly log: (
     level: 'info' | 'warn' | 'error',
     message: string,
@@ -43,24 +36,16 @@ export interface PolicyHolderOptions {
   ) => void;
 }
 
-/** One time that a policy came into force, as the log tells it. */
-export interface PolicyActivation {
+/** Another policy, as it was proposed. */
+export interface PolicyProposal {
   readonly policyHash: string;
-  /** Of the policy that it replaced; empty for the first. */
-  readonly before: string;
-  /** RFC 3339. */
-  readonly at: string;
-  /** SPIFFE ID of who activated it by its hash; empty: the file was changed. */
-  readonly by: string;
-  readonly rules: number;
-  readonly leafIndex: number;
+  /** Id of the approval that it needs, or has. */
+  readonly approval: string;
+  /** People have agreed: it can be activated by who proposed it. */
+  readonly isApproved: boolean;
   readonly differences: readonly string[];
-  /** It can be read and activated again. */
-  readonly isKept: boolean;
 }
 
-const MAX_DIFFERENCES = 100;
-const MAX_DIFFERENCES_LENGTH = 4096;
 const RETRY_MS = 1000;
 
 /**
@@ -69,6 +54,9 @@ const RETRY_MS = 1000;
  *
  * A policy is in force only when it is kept in the history and the entry that tells of it is durable: what the rules
  * were can be shown for every decision. One change at a time.
+ *
+ * Under `governance` the policy in force is the one that was activated last, whatever the file says, over restarts too:
+ * another one is proposed, agreed to, and activated by its hash.
  */
 export class PolicyHolder {
   readonly #options: PolicyHolderOptions;
@@ -76,6 +64,8 @@ export class PolicyHolder {
   #policy: PolicySet;
   #seenHash: string;
   #refusal = '';
+  /** Why the file is not what was activated last; empty when it is. */
+  #unwritten = '';
   #loadedAt = new Date().toISOString();
   #watcher: FSWatcher | undefined;
   #settle: NodeJS.Timeout | undefined;
@@ -95,22 +85,24 @@ export class PolicyHolder {
    */
   static async open(options: PolicyHolderOptions): Promise<PolicyHolder> {
     const { administrators, trustDomain, file } = options;
-    // Nobody waits yet: no thread is needed.
-    const bytes = readFileSync(file);
     const known = { file, administrators, trustDomain };
+    const history = await PolicyHistory.open(options.history);
+    const [last] = await activationsIn(options.audit, history, 1);
+    const governed = await governedPolicy(last, history);
+    // Nobody waits yet: no thread is needed.
+    const bytes = governed ?? readFileSync(file);
     const loaded = loadPolicy(bytes, known);
     const policy = compileLoadedPolicy(loaded, policyHash(bytes));
-    const history = await PolicyHistory.open(options.history);
     await history.keep(bytes);
     const holder = new PolicyHolder(options, history, policy);
-    const [last] = await holder.activations(1);
+    if (governed !== undefined) await holder.#lookAtFile();
     if (last?.policyHash !== policy.hash) {
       const before = last?.policyHash ?? '';
       // What was in force before may stay; what is new is taken up now, and may be late for that.
       const { issues } = loadPolicy(bytes, { ...known, now: Date.now() });
       if (issues.length > 0) throw new PolicyError(issues);
       const differences = before === '' ? [] : (await holder.#read(bytes, before)).differences;
-      await holder.#recordActivation(before, policy, differences, '');
+      await options.audit.append(activationEntry({ before, policy, differences, by: '' }));
     }
     return holder;
   }
@@ -153,6 +145,7 @@ export class PolicyHolder {
       try {
         const bytes = await readFile(this.#options.file);
         hash = policyHash(bytes);
+        if (governedChange(this.#policy, { hash }) !== undefined) throw new Error(GOVERNED);
         const policy = await this.#replaceBy(bytes, '', async () => undefined);
         this.#refusal = '';
         this.#seenHash = hash;
@@ -180,37 +173,59 @@ export class PolicyHolder {
   }
 
   /** Newest first; `limit` is 1 to 1000. */
-  async activations(limit: number): Promise<readonly PolicyActivation[]> {
-    const [found, kept] = await Promise.all([
-      this.#options.audit.query({ kind: 'policy', operation: 'activate', decision: 'allow', limit }),
-      this.#history.list(),
-    ]);
-    return found.map(({ leafIndex, entry: { time, detail = {} } }) => ({
-      policyHash: text(detail.after),
-      before: text(detail.before),
-      at: time,
-      by: text(detail.by),
-      rules: typeof detail.rules === 'number' ? detail.rules : 0,
-      leafIndex,
-      differences: Array.isArray(detail.differences) ? detail.differences.map(text) : [],
-      isKept: kept.has(text(detail.after)),
-    }));
+  activations(limit: number): Promise<readonly PolicyActivation[]> {
+    return activationsIn(this.#options.audit, this.#history, limit);
   }
 
   /**
-   * Puts a version of the history into force again and writes it to the policy file.
+   * Proposes another policy, where `governance` wants people to agree: reads it whole, keeps it, and asks them.
    *
-   * @param by SPIFFE ID of who asks for it
-   * @throws Failure REQUEST_INVALID when it is not kept, or is no policy for this broker any more
+   * @param by SPIFFE ID of who proposes it, and does not approve it
+   * @throws Failure REQUEST_INVALID with every mistake in it, or when nobody has to agree
+   */
+  propose(bytes: Uint8Array, by: string): Promise<PolicyProposal> {
+    return this.#inTurn(async () => {
+      const hash = policyHash(bytes);
+      if (hash === this.#policy.hash) throw new Failure('REQUEST_INVALID', 'this policy is in force');
+      if (this.#policy.governance === undefined) {
+        throw new Failure(
+          'REQUEST_INVALID',
+          'the policy in force has no `governance`: change the policy file',
+        );
+      }
+      const { loaded, differences } = await this.#read(bytes, this.#policy.hash);
+      const policy = asRequest('policy refused', () => compileLoadedPolicy(loaded, hash));
+      await this.#history.keep(bytes);
+      const proposal = { policyHash: hash, differences };
+      try {
+        const use = await this.#agreement(policy, differences, by);
+        // Asked for again after people had agreed: it stays theirs to be used.
+        use?.giveBack();
+        return { ...proposal, approval: use?.id ?? '', isApproved: true };
+      } catch (error) {
+        const approval = error instanceof Failure ? error.metadata['approval'] : undefined;
+        if (!(error instanceof Failure) || error.reason !== 'APPROVAL_REQUIRED' || approval === undefined)
+          throw error;
+        return { ...proposal, approval, isApproved: false };
+      }
+    });
+  }
+
+  /**
+   * Puts a version of the history, or one that was proposed, into force and writes it to the policy file.
+   *
+   * @param by SPIFFE ID of who asks for it; under `governance`, who proposed it
+   * @throws Failure REQUEST_INVALID when it is not kept, or is no policy for this broker any more; APPROVAL_REQUIRED
+   *   with `approval` while `governance` wants more people to agree
    */
   activate(hash: string, by: string): Promise<PolicySet> {
     return this.#inTurn(async () => {
       const bytes = await this.#history.read(hash);
       if (bytes === undefined)
-        throw new Failure('REQUEST_INVALID', 'no policy of this hash was ever in force here');
+        throw new Failure('REQUEST_INVALID', 'no policy of this hash was ever in force or proposed here');
       try {
         const policy = await this.#replaceBy(bytes, by, () => writePolicyFile(this.#options.file, bytes));
-        this.#refusal = '';
+        this.#refusal = this.#unwritten;
         this.#seenHash = hash;
         return policy;
       } catch (cause) {
@@ -232,6 +247,7 @@ export class PolicyHolder {
   async #replaceBy(bytes: Uint8Array, by: string, write: () => Promise<void>): Promise<PolicySet> {
     const before = this.#policy.hash;
     const hash = policyHash(bytes);
+    this.#unwritten = '';
     if (hash === before) {
       await write();
       return this.#policy;
@@ -239,11 +255,27 @@ export class PolicyHolder {
     const { loaded, differences } = await this.#read(bytes, before);
     const policy = compileLoadedPolicy(loaded, hash);
     await this.#history.keep(bytes);
+    const approval = await this.#agreement(policy, differences, by);
     // Recorded first: what is not on record does not grant.
-    await this.#recordActivation(before, policy, differences, by);
+    try {
+      await this.#options.audit.append(activationEntry({ before, policy, differences, by, approval }));
+    } catch (error) {
+      approval?.giveBack();
+      throw error;
+    }
     try {
       await write();
     } catch (error) {
+      if (policy.governance !== undefined && approval !== undefined) {
+        // The log says what is in force, and the file nothing.
+        this.#policy = policy;
+        this.#loadedAt = new Date().toISOString();
+        this.#unwritten = `the policy file cannot be written, and is not what is in force: ${String(error)}`;
+        this.#options.log('warn', 'policy activated, but the policy file is another', {
+          error: String(error),
+        });
+        return policy;
+      }
       this.#recordRefusal({
         offered: hash,
         why: `the policy file cannot be written: ${String(error)}`.slice(0, 512),
@@ -256,6 +288,37 @@ export class PolicyHolder {
     return policy;
   }
 
+  /** @throws Failure APPROVAL_REQUIRED with `approval`; BUSY when nobody can be asked */
+  async #agreement(
+    policy: PolicySet,
+    differences: readonly string[],
+    by: string,
+  ): Promise<ApprovalUse | undefined> {
+    const allowance = governedChange(this.#policy, policy);
+    if (allowance === undefined) return undefined;
+    const approvals = this.#options.approvals?.();
+    if (approvals === undefined) throw new Failure('BUSY', 'approvals cannot be looked up now');
+    return approvals.take({
+      requester: by,
+      operation: 'policy.activate',
+      key: '',
+      version: 0,
+      algorithm: '',
+      ...showPolicyChange(this.#policy.hash, policy.hash, differences),
+      allowance,
+      catalogEntry: '',
+    });
+  }
+
+  /** After a start under governance: a file that is not what is in force is told of, and changes nothing. */
+  async #lookAtFile(): Promise<void> {
+    try {
+      await this.reload();
+    } catch (error) {
+      if (!(error instanceof Failure)) throw error;
+    }
+  }
+
   async #read(bytes: Uint8Array, before: string): Promise<PolicyReading> {
     const { file, administrators, trustDomain } = this.#options;
     if (bytes.length > MAX_POLICY_BYTES) return { loaded: tooLarge(file), differences: [] };
@@ -263,29 +326,6 @@ export class PolicyHolder {
       bytes,
       options: { file, administrators, trustDomain, now: Date.now() },
       before: await this.#history.read(before),
-    });
-  }
-
-  async #recordActivation(
-    before: string,
-    policy: PolicySet,
-    differences: readonly string[],
-    by: string,
-  ): Promise<void> {
-    await this.#options.audit.append({
-      kind: 'policy',
-      subject: 'lastmile',
-      operation: 'activate',
-      decision: 'allow',
-      performed: 'yes',
-      policy: policy.hash,
-      detail: {
-        before,
-        after: policy.hash,
-        rules: policy.ruleCount,
-        ...(by === '' ? {} : { by }),
-        ...boundedDifferences(differences),
-      },
     });
   }
 
@@ -331,24 +371,19 @@ export class PolicyHolder {
   }
 }
 
+const GOVERNED =
+  'the policy file is not the policy in force, and `governance` lets no file change it: propose it, or put the file back';
+
+/** A policy with mistakes, as who handed it in is told. */
+function asRequest<T>(what: string, compile: () => T): T {
+  try {
+    return compile();
+  } catch (cause) {
+    if (!(cause instanceof PolicyError)) throw cause;
+    throw new Failure('REQUEST_INVALID', `${what}: ${cause.message}`, { cause });
+  }
+}
+
 function tooLarge(file: string): LoadedPolicy {
   return loadPolicy(new Uint8Array(MAX_POLICY_BYTES + 1), { file });
-}
-
-/** As much of them as has room in an entry. */
-function boundedDifferences(lines: readonly string[]): { readonly [name: string]: EntryValue } {
-  if (lines.length === 0) return {};
-  const shown: string[] = [];
-  let length = 0;
-  for (const line of lines) {
-    length += line.length;
-    if (shown.length >= MAX_DIFFERENCES || length > MAX_DIFFERENCES_LENGTH) break;
-    shown.push(line);
-  }
-  const left = lines.length - shown.length;
-  return { differences: shown, ...(left === 0 ? {} : { furtherDifferences: left }) };
-}
-
-function text(value: EntryValue | undefined): string {
-  return typeof value === 'string' ? value : '';
 }
