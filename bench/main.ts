@@ -11,6 +11,8 @@ import {
 import { type BenchToken, makeBenchTokens, removeBenchTokens } from './bench-tokens.ts';
 import type { Sample } from './closed-loop.ts';
 import { decisionRows } from './decisions.ts';
+import { failoverRows } from './failover.ts';
+import { fairnessRows } from './fairness.ts';
 import { type ByRole, FullPath } from './full-path.ts';
 import { GrpcEcho } from './grpc-echo.ts';
 import { RawPkcs11 } from './raw-pkcs11.ts';
@@ -18,6 +20,7 @@ import { fsyncMs, realFileSystem } from './real-file-system.ts';
 import { machineLine, otherTable, rowsOf, scenarioTable, targetTable } from './report.ts';
 import { SCENARIOS, type Scenario } from './scenarios.ts';
 import { simulationRows } from './simulate.ts';
+import { slowTokenRows } from './slow-token.ts';
 import type { Row } from './targets.ts';
 import { WorkerPath } from './worker-path.ts';
 
@@ -25,7 +28,7 @@ import { WorkerPath } from './worker-path.ts';
 const USAGE = `usage: npm run bench -- [--json FILE] [--only NAME]... [--seconds N] [--rounds N] [--long] [--program FILE]
 
   --json FILE   save the numbers as an array of {measure, value, unit}
-  --only NAME   only scenarios whose name contains NAME, and the parts \`refusals\`, \`memory\`, \`decisions\` and \`simulate\`; may be repeated
+  --only NAME   only scenarios whose name contains NAME, and the parts \`refusals\`, \`memory\`, \`decisions\`, \`simulate\`, \`failover\`, \`fairness\` and \`slow-token\`; may be repeated
   --seconds N   of each sample, default 1
   --rounds N    samples of each scenario, default 3
   --long        go on to a million operations before memory is looked at
@@ -60,6 +63,13 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) {
 // Whoever reads the output may leave first (`| head`): what was started is ended all the same.
 process.stdout.on('error', (error) => interrupted.abort(error));
 
+/** What happens at tokens in trouble and at slow ones; each starts what it needs. */
+const TOKEN_PARTS: Readonly<Record<string, (signal: AbortSignal) => Promise<readonly Row[]>>> = {
+  failover: failoverRows,
+  fairness: fairnessRows,
+  'slow-token': slowTokenRows,
+};
+
 /** What is started only when something needs it. */
 interface Parts {
   readonly raw: RawPkcs11 | undefined;
@@ -90,7 +100,9 @@ async function main(): Promise<void> {
   const seconds = positive(flags.seconds, 'seconds');
   const rounds = Math.ceil(positive(flags.rounds, 'rounds'));
   const scenarios = SCENARIOS.filter(({ name }) => isWanted(name));
-  const others = ['refusals', 'memory', 'decisions', 'simulate'].filter(isWanted);
+  const others = ['refusals', 'memory', 'decisions', 'simulate', ...Object.keys(TOKEN_PARTS)].filter(
+    isWanted,
+  );
   if (scenarios.length + others.length === 0)
     throw new Error(`nothing is called ${flags.only?.join(' or ')}`);
   // Token, instance and log all go where TMPDIR says.
@@ -112,6 +124,11 @@ async function main(): Promise<void> {
   if (others.includes('decisions')) {
     progress('decisions');
     more.push(...decisionRows());
+  }
+  for (const [name, measure] of Object.entries(TOKEN_PARTS)) {
+    if (!others.includes(name)) continue;
+    progress(name);
+    more.push(...(await measure(interrupted.signal)));
   }
   if (others.includes('simulate')) {
     progress('simulate');

@@ -22,6 +22,11 @@ function everything(rounds: number): Map<string, Sample[]> {
 
 /** Measured apart from the scenarios. */
 const APART = [
+  'failover_gap_ms_crash',
+  'failover_gap_ms_hang_over_limit',
+  'fair_share_b',
+  'fair_p99_b_vs_alone',
+  'slow_token_use',
   'rss_total_mib_after_1m_ops',
   'refusal_median_ratio',
   'decision_us_p50_1k_rules',

@@ -38,6 +38,7 @@ struct rule {
   uint32_t calls;     /* counted */
   uint32_t fired;     /* failures and changed bytes, counted */
   uint32_t in_flight; /* of this function */
+  uint32_t busy_us;   /* time spent in it, all threads together; goes round */
 };
 
 struct control {
@@ -64,6 +65,12 @@ static int take(uint32_t *left) {
   return 0;
 }
 
+static uint64_t now_us(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
 static void add(uint32_t *counter, int32_t n) { __atomic_add_fetch(counter, n, __ATOMIC_SEQ_CST); }
 
 static void corrupt(int n, struct rule *rule, word d, word e, word f) {
@@ -79,6 +86,7 @@ static word run(int n, word a, word b, word c, word d, word e, word f, word g, w
   struct rule *rule = &control->rules[n];
   uint32_t delay_ms = __atomic_load_n(&rule->delay_ms, __ATOMIC_SEQ_CST);
   uint32_t code = 0, limit;
+  uint64_t began = now_us();
   word result;
   add(&rule->calls, 1);
   if (n == INITIALIZE) control->sessions = control->in_flight = 0;
@@ -107,6 +115,7 @@ static word run(int n, word a, word b, word c, word d, word e, word f, word g, w
     }
     if (code != 0) result = code;
   }
+  add(&rule->busy_us, (int32_t)(now_us() - began));
   add(&rule->in_flight, -1);
   add(&control->in_flight, -1);
   return result;

@@ -40,7 +40,7 @@ const NUMBERS = {
 export type Call = keyof typeof NUMBERS;
 
 const FUNCTIONS = 68;
-const RULE_WORDS = 8;
+const RULE_WORDS = 9;
 const WORD_BYTES = 4;
 /** Fields of `struct rule`, in words. */
 const FIELDS = {
@@ -52,6 +52,7 @@ const FIELDS = {
   calls: 5,
   fired: 6,
   inFlight: 7,
+  busyUs: 8,
 } as const;
 /** Fields of `struct control` behind the rules. */
 const TOTALS = { sessionLimit: 0, sessions: 1, finalizedInFlight: 2, inFlight: 3 } as const;
@@ -139,6 +140,11 @@ export class FaultyCryptoki {
 
   inFlight(call: Call): number {
     return this.#get(call, 'inFlight');
+  }
+
+  /** Microseconds that its threads have spent in this call together; goes round at 2^32. */
+  busyMicros(call: Call): number {
+    return this.#get(call, 'busyUs');
   }
 
   /** Everything goes well again. Counters stay. */

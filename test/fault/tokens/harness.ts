@@ -1,11 +1,12 @@
 import { createPublicKey, verify } from 'node:crypto';
 import { rmSync } from 'node:fs';
 import type { EntryDraft } from '../../../broker/audit/entry.ts';
+import type { Caller } from '../../../broker/keyuse/call.ts';
 import { EncryptionCounter } from '../../../broker/keyuse/encryption-counter.ts';
 import { Failure } from '../../../broker/keyuse/failure.ts';
 import { Freezes } from '../../../broker/keyuse/freezes.ts';
 import { KeyAdministration } from '../../../broker/keyuse/key-administration.ts';
-import { KeyCatalog } from '../../../broker/keyuse/key-catalog.ts';
+import { KeyCatalog, type KeyVersion } from '../../../broker/keyuse/key-catalog.ts';
 import { KeyUse } from '../../../broker/keyuse/key-use.ts';
 import { NOTHING_TO_SPEND, Spending } from '../../../broker/keyuse/spending.ts';
 import { TokenKeys } from '../../../broker/keyuse/token-keys.ts';
@@ -25,6 +26,8 @@ export interface FaultySettings {
   readonly tokens?: readonly string[];
   readonly sessions?: number;
   readonly hangLimitMs?: number;
+  /** YAML; by default every use of app/** is allowed to `API`. */
+  readonly policy?: string;
 }
 
 export interface FaultyToken {
@@ -108,7 +111,7 @@ export class FaultyTokens {
     whenChanged = () => this.pool.pump();
     const encryptions = new EncryptionCounter(this.store, () => undefined);
     this.administration = new KeyAdministration(this.#catalog, this.keys, encryptions);
-    const policy = policyOf(POLICY);
+    const policy = policyOf(settings.policy ?? POLICY);
     this.keyUse = new KeyUse({
       policy: () => policy,
       catalog: this.#catalog,
@@ -146,7 +149,13 @@ export class FaultyTokens {
     }
   }
 
-  async sign(deadlineMs = 10_000): Promise<Outcome> {
+  version(key: string): KeyVersion {
+    const version = this.#catalog.find(key, 0);
+    if (version === undefined) throw new Error(`no key ${key}`);
+    return version;
+  }
+
+  async sign(deadlineMs = 10_000, caller: Caller = callerOf()): Promise<Outcome> {
     const message = Buffer.from(`message ${this.#count++}`);
     const call = callFor(deadlineMs);
     let isLate = false;
@@ -154,7 +163,7 @@ export class FaultyTokens {
       isLate = true;
     }, deadlineMs + LATE_MS);
     try {
-      const { signature } = await this.keyUse.sign(callerOf(), call, {
+      const { signature } = await this.keyUse.sign(caller, call, {
         key: 'app/sign',
         version: 0,
         algorithm: 'ES256',

@@ -1,0 +1,65 @@
+import { callFor } from '../test/fakes/key-use-fixture.ts';
+import { FaultyTokens } from '../test/fault/tokens/harness.ts';
+import type { Row } from './targets.ts';
+
+/**
+ * A token as a network HSM is: 2 ms an operation, sixteen at once, and no processor time of ours. How much of the
+ * time of its sessions was used, by the module's own clock, with more work at hand than it can do. Pool, supervisor,
+ * pipe and worker; MACs, so that the processors are not what is measured.
+ */
+
+const SESSIONS = 16;
+const SERVICE_MS = 2;
+const IN_FLIGHT = 64;
+const WARM_UP_SECONDS = 1;
+const SECONDS = 3;
+
+export async function slowTokenRows(signal: AbortSignal): Promise<readonly Row[]> {
+  const all = await FaultyTokens.start({ tokens: ['one'], sessions: SESSIONS });
+  try {
+    const [{ module }] = all.tokens as [(typeof all.tokens)[number]];
+    module.delay('C_Sign', SERVICE_MS);
+    await keepBusy(all, WARM_UP_SECONDS, signal);
+    const [busy, calls, began] = [module.busyMicros('C_Sign'), module.calls('C_Sign'), performance.now()];
+    let used = 0;
+    let perSecond = 0;
+    await keepBusy(all, SECONDS, signal, () => {
+      const micros = (performance.now() - began) * 1000;
+      used = ((module.busyMicros('C_Sign') - busy) >>> 0) / micros / SESSIONS;
+      perSecond = ((module.calls('C_Sign') - calls) * 1e6) / micros;
+    });
+    return [
+      { measure: 'slow_token_use', value: used, unit: 'ratio' },
+      { measure: 'slow_token_ops_per_s', value: perSecond, unit: '1/s' },
+    ];
+  } finally {
+    await all.close();
+  }
+}
+
+/** `look` is called while everything is still busy. */
+async function keepBusy(
+  all: FaultyTokens,
+  seconds: number,
+  signal: AbortSignal,
+  look: () => void = () => undefined,
+): Promise<void> {
+  const version = all.version('app/mac');
+  const data = Buffer.alloc(64, 'lastmile');
+  const end = performance.now() + seconds * 1000;
+  let isOver = false;
+  const lanes = Array.from({ length: IN_FLIGHT }, async () => {
+    while (!isOver) {
+      signal.throwIfAborted();
+      const call = callFor();
+      const binding = await all.pool.choose('bench', version, call);
+      await binding.token.sign({ object: binding.object, algorithm: 'HS256', data }, call);
+      all.pool.release(binding);
+      if (!isOver && performance.now() >= end) {
+        look();
+        isOver = true;
+      }
+    }
+  });
+  await Promise.all(lanes);
+}
