@@ -52,7 +52,9 @@ function merkleTreeHash(leaves: readonly Buffer[]): Buffer {
 
 /** What a verifier key (C2SP signed-note) says of a checkpoint; nothing here is the product's code. */
 function readCheckpoint(note: string, verifierKey: string) {
-  const [name, , key] = verifierKey.split('+') as [string, string, string];
+  // The key itself may hold a plus.
+  const [, name, key] = /^([^+]+)\+[0-9a-f]{8}\+(.+)$/.exec(verifierKey.trim()) as unknown as string[];
+  if (name === undefined || key === undefined) throw new Error('not a verifier key');
   const split = note.indexOf('\n\n') + 1;
   const text = note.slice(0, split);
   const line = note

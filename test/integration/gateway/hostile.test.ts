@@ -109,7 +109,7 @@ describe('a gateway that was taken over is ended', () => {
     [
       'when it asks for a method that there is not',
       'workload',
-      'frame(4, 1, peer); frame(7, 1, request(1, 255));',
+      'frame(4, 1, peer); frame(7, 1, request(1, 254));',
       /method/,
     ],
     ['when it asks for a connection that is not open', 'workload', 'frame(7, 1, request(9, 1));', /not open/],
