@@ -2,7 +2,15 @@ import { mkdirSync, mkdtempSync, realpathSync, rmSync, symlinkSync, writeFileSyn
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { entryUrl, gatewayFlags, isolationReport, roleUsers, treeRoot, workerFlags } from './isolation.ts';
+import {
+  courierFlags,
+  entryUrl,
+  gatewayFlags,
+  isolationReport,
+  roleUsers,
+  treeRoot,
+  workerFlags,
+} from './isolation.ts';
 
 let base: string;
 
@@ -66,6 +74,29 @@ describe('grants', () => {
     },
   );
 
+  test('of the courier are its own code, its secrets and its queue, and programs only where there are hooks', () => {
+    makeTree('clone', 'clone/broker', 'queue');
+    const files = {
+      queueDirectory: join(base, 'queue'),
+      files: [join(base, 'secret')],
+      hasHooks: false,
+    };
+    const flags = courierFlags(join(base, 'clone/'), files);
+    expect(granted(flags)).toEqual([
+      '/clone/broker/courier/',
+      '/clone/hsm-adapters/frames/',
+      '/clone/package.json',
+      '/secret',
+      '/queue/',
+    ]);
+    expect(flags.filter((flag) => /write/.test(flag))).toEqual([`--allow-fs-write=${join(base, 'queue')}/`]);
+    expect(flags).not.toContain('--allow-child-process');
+    expect(courierFlags(join(base, 'clone/'), { ...files, hasHooks: true })).toContain(
+      '--allow-child-process',
+    );
+    expect(() => courierFlags('/srv/', { ...files, queueDirectory: '/var/*' })).toThrow('cannot be granted');
+  });
+
   test('no role may write, start programs or open the inspector', () => {
     for (const flags of [gatewayFlags(treeRoot()), workerFlags(treeRoot(), { module: '/m' })]) {
       expect(flags).toContain('--permission');
@@ -86,8 +117,8 @@ describe('grants', () => {
 describe('user ids', () => {
   test('are one for each role and each token, and none of them is root or nobody', () => {
     const users = roleUsers({ isRoot: true });
-    const all = [users.gateway, users.controlGateway, users.worker(0), users.worker(1)];
-    expect(all.map((user) => user?.uid)).toEqual([64_000, 64_001, 64_010, 64_011]);
+    const all = [users.gateway, users.controlGateway, users.courier, users.worker(0), users.worker(1)];
+    expect(all.map((user) => user?.uid)).toEqual([64_000, 64_001, 64_002, 64_010, 64_011]);
     expect(isolationReport(all, 0)).toBe('processes isolated by user id');
     expect(() => roleUsers({ isRoot: true, uidBase: 65_500 }).worker(24)).toThrow('nobody');
     expect(() => roleUsers({ isRoot: true, uidBase: 0 })).toThrow('1000');

@@ -70,13 +70,45 @@ export function workerFlags(root: string, files: WorkerFiles): string[] {
   ];
 }
 
+export interface CourierFiles {
+  /** Read and written. */
+  readonly queueDirectory: string;
+  /** Secrets of its destinations, and roots that they are trusted by: read before it gives up its user id. */
+  readonly files: readonly string[];
+  /** Programs are configured that it starts; they run as its user, and the permission model does not reach them. */
+  readonly hasHooks: boolean;
+}
+
+/** For the courier, which calls out all its life. */
+export function courierFlags(root: string, { queueDirectory, files, hasHooks }: CourierFiles): string[] {
+  const queue = withTarget(join(queueDirectory, '/'));
+  return [
+    ...EVERY_ROLE,
+    '--allow-net',
+    '--no-addons',
+    ...(hasHooks ? ['--allow-child-process', '--disable-warning=SecurityWarning'] : []),
+    ...reads([
+      join(root, 'broker/courier/'),
+      join(root, 'hsm-adapters/frames/'),
+      ...packageFiles(root),
+      ...files.flatMap(withTarget),
+      ...queue,
+    ]),
+    ...grants('--allow-fs-write', queue),
+  ];
+}
+
 function reads(paths: readonly string[]): string[] {
+  return grants('--allow-fs-read', paths);
+}
+
+function grants(option: string, paths: readonly string[]): string[] {
   for (const path of paths) {
     // Node reads these as a pattern and would grant more than was meant.
     if (path.includes('*') || path.includes(','))
       throw new Error(`a path with \`*\` or \`,\` cannot be granted: ${path}`);
   }
-  return [...new Set(paths)].map((path) => `--allow-fs-read=${path}`);
+  return [...new Set(paths)].map((path) => `${option}=${path}`);
 }
 
 /** A link is followed before the permission is asked for. A directory keeps the slash that makes its grant exact. */
@@ -123,6 +155,7 @@ export const DEFAULT_UID_BASE = 64_000;
 export interface RoleUsers {
   readonly gateway: ChildUser | undefined;
   readonly controlGateway: ChildUser | undefined;
+  readonly courier: ChildUser | undefined;
   /** `number` from 0 to 999. `groups` are the names of extra groups that the module needs. */
   worker(number: number, groups?: readonly string[]): ChildUser | undefined;
 }
@@ -135,13 +168,14 @@ export function roleUsers(
 ): RoleUsers {
   const base = options.uidBase ?? DEFAULT_UID_BASE;
   if (!(options.isRoot ?? process.getuid?.() === 0)) {
-    return { gateway: undefined, controlGateway: undefined, worker: () => undefined };
+    return { gateway: undefined, controlGateway: undefined, courier: undefined, worker: () => undefined };
   }
   if (!Number.isSafeInteger(base) || base < 1000)
     throw new Error('user ids for the children start at 1000 or above');
   return {
     gateway: { uid: base, gid: base, groups: [] },
     controlGateway: { uid: base + 1, gid: base + 1, groups: [] },
+    courier: { uid: base + 2, gid: base + 2, groups: [] },
     worker: (number, groups = []) => {
       if (!Number.isInteger(number) || number < 0 || number > 999) {
         throw new Error(`no user id for token worker ${number}`);
