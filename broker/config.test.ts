@@ -3,6 +3,7 @@ import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:f
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { PROFILE_NAMES } from '../hsm-adapters/profiles/profiles.ts';
 import { ConfigError, type LastmileConfig, loadConfig, parseConfig } from './config.ts';
 
 const MINIMAL = `version: 1
@@ -223,7 +224,7 @@ describe('refusals, each where it stands', () => {
 
   it('a module profile that there is not', () => {
     expect(refused(/profile: softhsm2/, 'profile: softhsm')).toBe(
-      '13:14: `tokens[0].profile` is `softhsm` (expected one of softhsm2, generic; did you mean `softhsm2`?)',
+      `13:14: \`tokens[0].profile\` is \`softhsm\` (expected one of ${PROFILE_NAMES.join(', ')}; did you mean \`softhsm2\`?)`,
     );
   });
 
@@ -238,6 +239,18 @@ describe('refusals, each where it stands', () => {
   it.each(['shared', 'auto'])('%s users in production', (mode) => {
     const text = `${MINIMAL.replace('development', 'production')}isolation: { mode: ${mode} }\n`;
     expect(refusals(() => parsed(text))[0]).toContain(`16:20: \`${mode}\` is refused in production`);
+  });
+
+  it.each([
+    ['nss', 'wraps keys that are not extractable'],
+    ['p11-kit', 'in the clear'],
+  ])('tokens of profile %s in production, and only there', (profile, why) => {
+    const text = MINIMAL.replace('profile: softhsm2', `profile: ${profile}`);
+    expect(text).not.toBe(MINIMAL);
+    expect(refusals(() => parsed(text))).toEqual([]);
+    const [refusal] = refusals(() => parsed(text.replace('profile: development', 'profile: production')));
+    expect(refusal).toContain(`\`${profile}\` is refused in production`);
+    expect(refusal).toContain(why);
   });
 
   it('nothing of a production instance that listens to the network with users of its own', () => {

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { readFileSync, statSync } from 'node:fs';
 import { dirname, isAbsolute, resolve } from 'node:path';
 import type { PinReference, TokenConfig } from '../hsm-adapters/adapter.ts';
+import { productionObjection } from '../hsm-adapters/profiles/profiles.ts';
 import { parseYamlSource, type YamlPath, type YamlSource } from '../policy/source.ts';
 import { formatSourceIssue, quoteSource, type SourceIssue } from '../policy/source-issue.ts';
 import { readSource } from '../policy/source-schema.ts';
@@ -156,6 +157,7 @@ function checkDocument(document: ConfigDocument, findings: Findings): void {
     findings.add(['audit', 'directory'], 'is the directory of `state` too; the log has one of its own');
   }
   checkTokens(document.tokens, findings);
+  if (document.profile === 'production') checkProfiles(document.tokens, findings);
 }
 
 function administratorFinding(administrator: string, trustDomain: string): FileFinding {
@@ -245,6 +247,15 @@ function checkTokens(tokens: readonly TokenDocument[], findings: Findings): void
     for (const name of Object.keys(token.environment)) {
       findings.add([...path, 'environment', name], environmentFinding(name));
     }
+  }
+}
+
+/** What must not hold production keys, or cannot be reached in a way that protects them. */
+function checkProfiles(tokens: readonly TokenDocument[], findings: Findings): void {
+  for (const [i, { profile }] of tokens.entries()) {
+    const objection = productionObjection(profile);
+    if (objection === undefined) continue;
+    findings.add(['tokens', i, 'profile'], `${quoteSource(profile)} is refused in production: ${objection}`);
   }
 }
 

@@ -382,7 +382,10 @@ export class Administration {
   /** SoftHSM refuses a MAC key that is shorter than the hash: by trial, without making a MAC. */
   #macKeyBytes(key: ObjectHandle): 32 | 48 | 64 | undefined {
     for (const [algorithm, bytes] of MAC_LENGTHS) {
-      const session = this.#cryptoki.openSession(this.#slot, 'read-only');
+      const session = this.#cryptoki.openSession(
+        this.#slot,
+        this.#profile.sessions.readOnly ? 'read-only' : 'read-write',
+      );
       try {
         this.#cryptoki.signInit(session, signingMechanism(algorithm)!.mechanism, key);
         return bytes;

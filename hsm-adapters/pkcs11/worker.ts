@@ -166,14 +166,14 @@ function libraryParameters({ name, libraryParameters: variable }: Profile): stri
 
 function logIn({ cryptoki, profile, token, info, pin }: Loaded): void {
   try {
-    const anchor = cryptoki.openSession(token.slot, 'read-only');
+    const anchor = cryptoki.openSession(token.slot, accessOf(profile));
     const result = login(cryptoki, anchor, pin);
     channel.send(WorkerFrame.LoggedIn, 0, encodeJson(result));
     if (result.outcome !== 'accepted') {
       leave();
       return;
     }
-    const pool = openPool(cryptoki, token, info.sessions);
+    const pool = openPool(cryptoki, token, accessOf(profile), info.sessions);
     const operations = new Operations({
       cryptoki,
       pool,
@@ -204,10 +204,19 @@ function logIn({ cryptoki, profile, token, info, pin }: Loaded): void {
 
 const SESSION_COUNT = ckr('CKR_SESSION_COUNT');
 
-function openPool(cryptoki: Cryptoki, token: FoundToken, sessions: number): SessionPool<WorkerSession> {
+function accessOf({ sessions }: Profile): 'read-only' | 'read-write' {
+  return sessions.readOnly ? 'read-only' : 'read-write';
+}
+
+function openPool(
+  cryptoki: Cryptoki,
+  token: FoundToken,
+  access: 'read-only' | 'read-write',
+  sessions: number,
+): SessionPool<WorkerSession> {
   return new SessionPool<WorkerSession>(
     {
-      open: () => new WorkerSession(cryptoki.openSession(token.slot, 'read-only')),
+      open: () => new WorkerSession(cryptoki.openSession(token.slot, access)),
       close: ({ handle }) => cryptoki.closeSession(handle),
       isLimit: (error) => error instanceof CkrError && error.ckr === SESSION_COUNT,
     },

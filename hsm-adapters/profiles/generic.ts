@@ -27,5 +27,10 @@ export const generic: Profile = {
   omits: [],
   crossedUsages: false,
   libraryParameters: undefined,
-  sessions: { limit: undefined, threads: 'unknown', says: 'what the token itself states is kept to' },
+  sessions: {
+    readOnly: true,
+    limit: undefined,
+    threads: 'unknown',
+    says: 'what the token itself states is kept to',
+  },
 };

@@ -28,5 +28,10 @@ export const nss: Profile = {
   crossedUsages: false,
   // Newer versions read this variable themselves; this one wants it in C_Initialize.
   libraryParameters: 'NSS_LIB_PARAMS',
-  sessions: { limit: undefined, threads: 'safe', says: '5,000 were opened without meeting a limit' },
+  sessions: {
+    readOnly: true,
+    limit: undefined,
+    threads: 'safe',
+    says: '5,000 were opened without meeting a limit',
+  },
 };

@@ -30,5 +30,10 @@ export const opencryptoki: Profile = {
   omits: ['CKA_COPYABLE', 'CKA_WRAP_WITH_TRUSTED'],
   crossedUsages: false,
   libraryParameters: undefined,
-  sessions: { limit: undefined, threads: 'safe', says: '5,000 were opened without meeting a limit' },
+  sessions: {
+    readOnly: true,
+    limit: undefined,
+    threads: 'safe',
+    says: '5,000 were opened without meeting a limit',
+  },
 };

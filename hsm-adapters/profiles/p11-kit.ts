@@ -33,6 +33,7 @@ export const p11Kit: Profile = {
   crossedUsages: false,
   libraryParameters: undefined,
   sessions: {
+    readOnly: true,
     limit: undefined,
     threads: 'serialised',
     says: 'one connection carries all sessions; requests are pipelined on it',

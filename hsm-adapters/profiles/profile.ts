@@ -98,16 +98,11 @@ export interface Login {
 }
 
 export interface Sessions {
+  /** The module opens sessions that cannot write. Where it does not, every session is a read-write one. */
+  readonly readOnly: boolean;
   /** Stated by the vendor, for one application; undefined: none is stated. */
   readonly limit: number | undefined;
   /** Calls on several sessions at once, from several threads of one process. */
   readonly threads: 'safe' | 'serialised' | 'unknown';
   readonly says: string;
-}
-
-/** Why a token with this profile must not be configured in production; undefined when it may. */
-export function productionObjection({ name, unfit, transport }: Profile): string | undefined {
-  if (unfit !== undefined) return `profile \`${name}\`: ${unfit}`;
-  if (transport.kind === 'unprotected') return `profile \`${name}\`: ${transport.says}`;
-  return undefined;
 }

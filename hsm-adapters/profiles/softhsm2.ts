@@ -34,5 +34,10 @@ export const softhsm2: Profile = {
   omits: [],
   crossedUsages: false,
   libraryParameters: undefined,
-  sessions: { limit: undefined, threads: 'safe', says: '20,000 were opened without meeting a limit' },
+  sessions: {
+    readOnly: true,
+    limit: undefined,
+    threads: 'safe',
+    says: '20,000 were opened without meeting a limit',
+  },
 };

@@ -44,5 +44,10 @@ export const tpm2: Profile = {
   omits: [],
   crossedUsages: true,
   libraryParameters: undefined,
-  sessions: { limit: 1024, threads: 'serialised', says: 'one command at a time; more sessions only queue' },
+  sessions: {
+    readOnly: true,
+    limit: 1024,
+    threads: 'serialised',
+    says: 'one command at a time; more sessions only queue',
+  },
 };
