@@ -31,7 +31,7 @@ export function addSignJwt(program: Command, context: CliContext): void {
     .option('--out <file>', 'where the JWT goes; default standard output')
     .addHelpText(
       'after',
-      '\nExample:\n  echo \'{"aud":"https://bank.example"}\' | lastmile sign-jwt payments/jwt --lifetime 15m --as payments\n',
+      '\nExamples:\n  lastmile sign-jwt payments/jwt claims.json --lifetime 15m --as payments\n  echo \'{"aud":"https://bank.example"}\' | lastmile sign-jwt payments/jwt --lifetime 15m --as payments\n',
     )
     .action(async (key: string, file: string | undefined, flags: Flags) => {
       const claims = await readAtMost(openInput(context, file), MAX_CLAIMS_BYTES, 'claims are over 16 KiB');
