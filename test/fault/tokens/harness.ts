@@ -13,8 +13,9 @@ import { TokenKeys } from '../../../broker/keyuse/token-keys.ts';
 import { PIPELINING, TokenPool } from '../../../broker/keyuse/token-pool.ts';
 import { SignatureVerifier } from '../../../broker/keyuse/verify/signature-verifier.ts';
 import { StateStore } from '../../../broker/state/state-store.ts';
-import type { TokenAdapter } from '../../../hsm-adapters/adapter.ts';
+import type { TokenAdapter, TokenConfig } from '../../../hsm-adapters/adapter.ts';
 import { SupervisedChild } from '../../../hsm-adapters/frames/child-process.ts';
+import type { ChildUser } from '../../../hsm-adapters/frames/child-side.ts';
 import { createTokenAdapter } from '../../../hsm-adapters/supervisor/token-supervisor.ts';
 import { FakeLog } from '../../fakes/fake-log.ts';
 import { FakeLedger } from '../../fakes/fake-token-worker.ts';
@@ -48,15 +49,18 @@ export interface Outcome {
 /** How long after its deadline a call counts as answered too late: the machine runs more than this test. */
 const LATE_MS = 1500;
 
+/** Keys and the algorithms they are made for. */
+type Keys = readonly (readonly [key: string, algorithm: string])[];
+
 /**
- * Key use as the broker puts it together, over real workers on SoftHSM2, with a module in between that fails on
- * order. Its log is in memory, so that a test sees every attempt.
+ * Key use as the broker puts it together, over tokens that a test has made. Its log is in memory, so that a test sees
+ * every attempt.
  */
-export class FaultyTokens {
-  readonly tokens: readonly FaultyToken[];
-  readonly lines: string[] = [];
+export class KeyUseUnderLoad {
+  readonly adapters: readonly TokenAdapter[];
+  readonly lines: string[];
   readonly log = new FakeLog();
-  readonly store = new StateStore(':memory:');
+  readonly store: StateStore;
   readonly keys: TokenKeys;
   readonly pool: TokenPool;
   readonly keyUse: KeyUse;
@@ -64,35 +68,17 @@ export class FaultyTokens {
   readonly #catalog: KeyCatalog;
   readonly #verifier = new SignatureVerifier({ threads: 1 });
 
-  private constructor(settings: FaultySettings) {
-    const { tokens = ['one', 'two'], sessions = 4, hangLimitMs = 10_000 } = settings;
-    this.tokens = tokens.map((label) => {
-      const soft = makeToken(makeDirectory(), label);
-      const module = new FaultyCryptoki(MODULE);
-      const adapter = createTokenAdapter({
-        config: {
-          name: label,
-          module: module.module,
-          profile: 'softhsm2',
-          label,
-          pin: { kind: 'file', path: soft.pinFile },
-          sessions,
-          directory: soft.directory,
-          environment: { SOFTHSM2_CONF: 'softhsm2.conf', ...module.environment },
-          groups: [],
-          hangLimitMs,
-        },
-        ledger: new FakeLedger(),
-        pipelining: PIPELINING + 2,
-        log: (line) => this.lines.push(line),
-        // Workers die by the dozen here, and what comes after is what is to be seen.
-        startWorker: (spec, handlers) =>
-          new SupervisedChild(spec, handlers, {
-            restartPolicy: { firstDelayMs: 20, maxDelayMs: 100, healthyAfterMs: 1000 },
-          }),
-      });
-      return { adapter, module, soft };
-    });
+  constructor(
+    adapters: readonly TokenAdapter[],
+    lines: string[],
+    {
+      policy: policyText = POLICY,
+      store = new StateStore(':memory:'),
+    }: { policy?: string | undefined; store?: StateStore } = {},
+  ) {
+    this.store = store;
+    this.adapters = adapters;
+    this.lines = lines;
     const log = (level: string, message: string, fields?: object): void => {
       this.lines.push(`${level} ${message} ${JSON.stringify(fields ?? {})}`);
     };
@@ -100,7 +86,7 @@ export class FaultyTokens {
     const freezes = new Freezes(this.store);
     let whenChanged: (() => void) | undefined;
     this.keys = new TokenKeys({
-      tokens: this.tokens.map(({ adapter }) => adapter),
+      tokens: adapters,
       catalog: this.#catalog,
       audit: this.log,
       origin: this.log.origin,
@@ -111,7 +97,7 @@ export class FaultyTokens {
     whenChanged = () => this.pool.pump();
     const encryptions = new EncryptionCounter(this.store, () => undefined);
     this.administration = new KeyAdministration(this.#catalog, this.keys, encryptions);
-    const policy = policyOf(settings.policy ?? POLICY);
+    const policy = policyOf(policyText);
     this.keyUse = new KeyUse({
       policy: () => policy,
       catalog: this.#catalog,
@@ -128,25 +114,15 @@ export class FaultyTokens {
     });
   }
 
-  /** With the keys app/sign (ES256), app/box (A256GCM) and app/mac (HS256), each on all tokens. */
-  static async start(settings: FaultySettings = {}): Promise<FaultyTokens> {
-    const started = new FaultyTokens(settings);
-    try {
-      for (const { adapter } of started.tokens) await becomes(adapter, (token) => token.state === 'ready');
-      for (const [key, algorithm] of [
-        ['app/sign', 'ES256'],
-        ['app/box', 'A256GCM'],
-        ['app/mac', 'HS256'],
-      ] as const) {
-        const request = { key, purpose: '', algorithms: [algorithm], tokens: [], modulusBits: 0, verify: '' };
-        await started.administration.create(request);
-      }
-      started.log.entries.length = 0;
-      return started;
-    } catch (error) {
-      await started.close();
-      throw error;
+  /** Waits for the tokens, and makes keys on all of them. */
+  async begin(keys: Keys): Promise<void> {
+    for (const adapter of this.adapters) await becomes(adapter, (token) => token.state === 'ready');
+    for (const [key, algorithm] of keys) {
+      const request = { key, purpose: '', algorithms: [algorithm], tokens: [], modulusBits: 0, verify: '' };
+      await this.administration.create(request);
     }
+    await this.keys.settled();
+    this.log.entries.length = 0;
   }
 
   version(key: string): KeyVersion {
@@ -204,14 +180,15 @@ export class FaultyTokens {
   /** Everything that must hold whatever went wrong: empty when it does. */
   findings(outcomes: readonly Outcome[]): string[] {
     const found: string[] = [];
-    const { publicKey } = this.#catalog.find('app/sign', 0)!.objects[0]!;
-    const key = createPublicKey({ key: Buffer.from(publicKey), format: 'der', type: 'spki' });
+    const publicKeys = this.version('app/sign').objects.map(({ publicKey }) =>
+      createPublicKey({ key: Buffer.from(publicKey), format: 'der', type: 'spki' }),
+    );
     let signed = 0;
     for (const { message, signature, isLate } of outcomes) {
       if (isLate) found.push(`${message.toString()} was answered after its deadline`);
       if (signature === undefined) continue;
       signed++;
-      if (!verify('sha256', message, { key, dsaEncoding: 'ieee-p1363' }, signature))
+      if (!publicKeys.some((key) => verify('sha256', message, { key, dsaEncoding: 'ieee-p1363' }, signature)))
         found.push(`the signature of ${message.toString()} does not verify`);
     }
     const signs = this.uses.filter(({ operation }) => operation === 'sign');
@@ -222,24 +199,97 @@ export class FaultyTokens {
       if (attempts.at(-1)?.outcome !== 'ok')
         found.push(`an entry of a signature ends in ${attempts.at(-1)?.outcome}`);
     }
-    for (const { module, adapter } of this.tokens) {
-      if (module.finalizedInFlight > 0) found.push(`${adapter.name}: C_Finalize with a call in flight`);
-    }
     return found;
   }
 
   /** Resolves when every token serves and has proven its keys. */
   async recovered(): Promise<void> {
-    for (const { adapter } of this.tokens)
+    for (const adapter of this.adapters)
       await becomes(adapter, (token) => token.state === 'ready' || token.state === 'degraded');
     await this.keys.settled();
   }
 
-  async close(): Promise<void> {
-    await Promise.all(this.tokens.map(({ adapter }) => adapter.close()));
+  async close({ keepsStore = false }: { readonly keepsStore?: boolean } = {}): Promise<void> {
+    await Promise.all(this.adapters.map((adapter) => adapter.close()));
     await this.keys.settled();
     await this.#verifier.close();
-    this.store.close();
+    if (!keepsStore) this.store.close();
+  }
+}
+
+/** Workers die by the dozen here, and what comes after is what is to be seen: nobody waits long for the next. */
+export function openWorker(config: TokenConfig, log: (line: string) => void, user?: ChildUser): TokenAdapter {
+  return createTokenAdapter({
+    config,
+    ledger: new FakeLedger(),
+    pipelining: PIPELINING + 2,
+    user,
+    log,
+    startWorker: (spec, handlers) =>
+      new SupervisedChild(spec, handlers, {
+        restartPolicy: { firstDelayMs: 20, maxDelayMs: 100, healthyAfterMs: 1000 },
+      }),
+  });
+}
+
+/** Real workers on SoftHSM2, with a module in between that fails on order. */
+export class FaultyTokens extends KeyUseUnderLoad {
+  readonly tokens: readonly FaultyToken[];
+
+  private constructor(tokens: readonly FaultyToken[], lines: string[], policy: string | undefined) {
+    super(
+      tokens.map(({ adapter }) => adapter),
+      lines,
+      { policy },
+    );
+    this.tokens = tokens;
+  }
+
+  /** With the keys app/sign (ES256), app/box (A256GCM) and app/mac (HS256), each on all tokens. */
+  static async start(settings: FaultySettings = {}): Promise<FaultyTokens> {
+    const { tokens: labels = ['one', 'two'], sessions = 4, hangLimitMs = 10_000 } = settings;
+    const lines: string[] = [];
+    const tokens = labels.map((label) => {
+      const soft = makeToken(makeDirectory(), label);
+      const module = new FaultyCryptoki(MODULE);
+      const config = {
+        name: label,
+        module: module.module,
+        profile: 'softhsm2',
+        label,
+        pin: { kind: 'file', path: soft.pinFile },
+        sessions,
+        directory: soft.directory,
+        environment: { SOFTHSM2_CONF: 'softhsm2.conf', ...module.environment },
+        groups: [],
+        hangLimitMs,
+      } as const;
+      return { adapter: openWorker(config, (line) => lines.push(line)), module, soft };
+    });
+    const started = new FaultyTokens(tokens, lines, settings.policy);
+    try {
+      await started.begin([
+        ['app/sign', 'ES256'],
+        ['app/box', 'A256GCM'],
+        ['app/mac', 'HS256'],
+      ]);
+      return started;
+    } catch (error) {
+      await started.close();
+      throw error;
+    }
+  }
+
+  override findings(outcomes: readonly Outcome[]): string[] {
+    const crossed = this.tokens.filter(({ module }) => module.finalizedInFlight > 0);
+    return [
+      ...super.findings(outcomes),
+      ...crossed.map(({ adapter }) => `${adapter.name}: C_Finalize with a call in flight`),
+    ];
+  }
+
+  override async close(): Promise<void> {
+    await super.close();
     for (const { module, soft } of this.tokens) {
       module.remove();
       rmSync(soft.directory, { recursive: true, force: true });
