@@ -65,6 +65,7 @@ const ADMIN_METHODS = [
   'Admin.ReloadPolicy',
   'Admin.GetPolicy',
   'Admin.ListPolicies',
+  'Admin.ProposePolicy',
   'Admin.ActivatePolicy',
 ] as const;
 const AUDIT_METHODS = [

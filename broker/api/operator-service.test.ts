@@ -30,6 +30,12 @@ const policies: PolicyVersions = {
   reload: async () => ({ hash: 'sha256:second' }),
   read: async () => undefined,
   activations: async () => [],
+  propose: async (content, by) => ({
+    policyHash: 'sha256:third',
+    approval: `${content?.length ?? 'file'} by ${by}`,
+    isApproved: false,
+    differences: ['rule signs added'],
+  }),
   activate: async (hash) => ({ hash }),
 };
 

@@ -2,6 +2,7 @@ import type { ExplainedDecision, MethodDecision, PolicySet } from '../../policy/
 import { OPERATIONS, type Operation } from '../../policy/decision.ts';
 import { compileScope } from '../../policy/scope.ts';
 import { parseSpiffeId, SpiffeIdError } from '../../policy/spiffe-id.ts';
+import type { Approvals } from '../approvals/approvals.ts';
 import { AuditError, type EntryValue } from '../audit/entry.ts';
 import type { EntryFilter, EntryPage } from '../audit/query.ts';
 import { TlogError } from '../audit/tlog/hash.ts';
@@ -29,6 +30,7 @@ import type { ReadTileRequest__Output } from '../proto/gen/lastmile/v1/ReadTileR
 import type { UnblockTokenRequest__Output } from '../proto/gen/lastmile/v1/UnblockTokenRequest.ts';
 import type { UndrainTokenRequest__Output } from '../proto/gen/lastmile/v1/UndrainTokenRequest.ts';
 import type { AdminMethod, AuditMethod } from '../proto/methods.ts';
+import { agreementToKey, createdKey, importedKey, type KeyRequest } from './key-agreement.ts';
 import type { Handler } from './key-use-service.ts';
 import { Unreadable } from './messages.ts';
 import { type PolicyVersions, servePolicies } from './policy-service.ts';
@@ -89,6 +91,8 @@ export interface OperatorServices {
   readonly undrainToken: (name: string) => void;
   readonly tokenLoad: (token: TokenKeys['tokens'][number]) => TokenLoad;
   readonly policies: () => PolicyVersions;
+  /** Asked where the policy wants people to agree to a new key. Undefined: then no such key is made. */
+  readonly approvals?: (() => Pick<Approvals, 'take'> | undefined) | undefined;
 }
 
 interface Permission {
@@ -139,13 +143,13 @@ export function operatorHandlers(services: OperatorServices): ReadonlyMap<string
 
   /**
    * Runs a change between two entries: that it is begun, before it is, and how it ended, before the caller hears of it.
-   * The second names the first (`begun`). A freeze has the second alone: it comes before everything, a log that cannot
+   * The second names the first (`begun`), and has what `run` noted. A freeze has the second alone: it comes before everything, a log that cannot
    * be written included.
    */
   async function change<T>(
     permission: Permission,
     detail: { readonly [name: string]: EntryValue | undefined },
-    run: () => T | Promise<T>,
+    run: (note: (more: { readonly [name: string]: EntryValue }) => void) => T | Promise<T>,
     more: { key?: string; kind?: 'freeze' | 'unfreeze' | 'token' } = {},
   ): Promise<{ readonly value: T; readonly leafIndex: number }> {
     const common = { ...entryOf(permission), ...more };
@@ -161,7 +165,9 @@ export function operatorHandlers(services: OperatorServices): ReadonlyMap<string
     }
     let value: T;
     try {
-      value = await run();
+      value = await run((found) => {
+        ended = { ...ended, ...found };
+      });
     } catch (error) {
       const failure =
         error instanceof AuditError
@@ -192,6 +198,25 @@ export function operatorHandlers(services: OperatorServices): ReadonlyMap<string
         performed: 'yes',
         cause,
       });
+    }
+  }
+
+  /** Makes a key once people have agreed, where they have to. What was not made does not use their approval up. */
+  async function withAgreement<T>(
+    { caller }: Permission,
+    asked: Omit<KeyRequest, 'requester'>,
+    note: (more: { readonly [name: string]: EntryValue }) => void,
+    make: () => Promise<T>,
+  ): Promise<T> {
+    const requester = caller.identity.spiffeId.id;
+    const approval = await agreementToKey({ ...asked, requester }, services.policy(), services.approvals?.());
+    if (approval === undefined) return make();
+    note({ approval: approval.record });
+    try {
+      return await make();
+    } catch (error) {
+      if (error instanceof Failure && error.performed === 'no') approval.giveBack();
+      throw error;
     }
   }
 
@@ -258,7 +283,13 @@ export function operatorHandlers(services: OperatorServices): ReadonlyMap<string
         verify: bounded(request.verify),
         ...(request.rawSigning ? { rawSigning: true } : {}),
       },
-      () => services.administration.create(request),
+      (note) =>
+        withAgreement(
+          permission,
+          { method: 'Admin.CreateKey', key: request.key, wanted: createdKey(request) },
+          note,
+          () => services.administration.create(request),
+        ),
       { key: bounded(request.key) },
     );
     return { versions: [describeVersion(value)], log: position(leafIndex) };
@@ -272,19 +303,25 @@ export function operatorHandlers(services: OperatorServices): ReadonlyMap<string
         source: request.source ?? '',
         ...(request.rawSigning ? { rawSigning: true } : {}),
       },
-      () => {
+      (note) => {
         // Field by field: a decoded message has what was not sent on its prototype, which a spread leaves behind.
         const { key, purpose, algorithms, token, verify, rawSigning } = request;
         const source = importSource(request);
-        return services.administration.importKey({
-          key,
-          purpose,
-          algorithms,
-          token,
-          verify,
-          rawSigning,
-          source,
-        });
+        return withAgreement(
+          permission,
+          { method: 'Admin.ImportKey', key, wanted: importedKey(request) },
+          note,
+          () =>
+            services.administration.importKey({
+              key,
+              purpose,
+              algorithms,
+              token,
+              verify,
+              rawSigning,
+              source,
+            }),
+        );
       },
       { key: bounded(request.key) },
     );

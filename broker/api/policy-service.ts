@@ -1,9 +1,11 @@
+import { createHash } from 'node:crypto';
 import type { EntryValue } from '../audit/entry.ts';
 import type { Caller } from '../keyuse/call.ts';
 import { Failure } from '../keyuse/failure.ts';
 import type { ActivatePolicyRequest__Output } from '../proto/gen/lastmile/v1/ActivatePolicyRequest.ts';
 import type { GetPolicyRequest__Output } from '../proto/gen/lastmile/v1/GetPolicyRequest.ts';
 import type { ListPoliciesRequest__Output } from '../proto/gen/lastmile/v1/ListPoliciesRequest.ts';
+import type { ProposePolicyRequest__Output } from '../proto/gen/lastmile/v1/ProposePolicyRequest.ts';
 
 /** The policy in force and those before it. */
 export interface PolicyVersions {
@@ -14,6 +16,16 @@ export interface PolicyVersions {
   read(hash: string): Promise<Uint8Array | undefined>;
   /** Newest first. */
   activations(limit: number): Promise<readonly object[]>;
+  /** Of the policy file for `undefined`. @throws Failure with what is wrong in it, or when nobody has to agree */
+  propose(
+    content: Uint8Array | undefined,
+    by: string,
+  ): Promise<{
+    readonly policyHash: string;
+    readonly approval: string;
+    readonly isApproved: boolean;
+    readonly differences: readonly string[];
+  }>;
   /** @throws Failure when it is not kept or cannot be in force any more */
   activate(hash: string, by: string): Promise<{ readonly hash: string }>;
 }
@@ -22,7 +34,7 @@ export interface PolicyVersions {
 export interface AdminMethods<Permission extends { readonly caller: Caller }> {
   serve<In>(
     service: 'Admin',
-    name: 'ReloadPolicy' | 'GetPolicy' | 'ListPolicies' | 'ActivatePolicy',
+    name: 'ReloadPolicy' | 'GetPolicy' | 'ListPolicies' | 'ProposePolicy' | 'ActivatePolicy',
     run: (request: In, permission: Permission) => Promise<object> | object,
   ): void;
   change<T>(
@@ -37,6 +49,8 @@ const HASH = /^sha256:[0-9a-f]{64}$/;
 const MAX_REASON_BYTES = 256;
 const DEFAULT_LIMIT = 50;
 const MAX_LIMIT = 1000;
+/** What a person reads; all of them are beside the act. */
+const MAX_DIFFERENCES = 1000;
 
 export function servePolicies<Permission extends { readonly caller: Caller }>(
   { serve, change, position }: AdminMethods<Permission>,
@@ -53,7 +67,7 @@ export function servePolicies<Permission extends { readonly caller: Caller }>(
     const wanted = policyHash === '' ? inForce : policyHash;
     const content = await policies().read(wanted);
     if (content === undefined)
-      throw new Failure('REQUEST_INVALID', 'no policy of this hash was ever in force here');
+      throw new Failure('REQUEST_INVALID', 'no policy of this hash was ever in force or proposed here');
     return { policyHash: wanted, content, inForce: wanted === inForce };
   });
 
@@ -62,23 +76,44 @@ export function servePolicies<Permission extends { readonly caller: Caller }>(
     activations: await policies().activations(limit === 0 ? DEFAULT_LIMIT : Math.min(limit, MAX_LIMIT)),
   }));
 
+  serve<ProposePolicyRequest__Output>('Admin', 'ProposePolicy', async ({ content, reason }, permission) => {
+    requireReason(reason);
+    const offered = content.length === 0 ? {} : { policy: sha256Name(content) };
+    const { value, leafIndex } = await change(permission, { ...offered, why: reason }, () =>
+      policies().propose(content.length === 0 ? undefined : content, permission.caller.identity.spiffeId.id),
+    );
+    const { policyHash, approval, isApproved, differences } = value;
+    return {
+      policyHash,
+      approval,
+      approved: isApproved,
+      differences: differences.slice(0, MAX_DIFFERENCES),
+      log: position(leafIndex),
+    };
+  });
+
   serve<ActivatePolicyRequest__Output>(
     'Admin',
     'ActivatePolicy',
     async ({ policyHash, reason }, permission) => {
       requireHash(policyHash);
-      if (reason.trim() === '' || Buffer.byteLength(reason) > MAX_REASON_BYTES) {
-        throw new Failure(
-          'REQUEST_INVALID',
-          'a reason of at most 256 bytes is required: it goes into the log',
-        );
-      }
+      requireReason(reason);
       const { value, leafIndex } = await change(permission, { policy: policyHash, why: reason }, () =>
         policies().activate(policyHash, permission.caller.identity.spiffeId.id),
       );
       return { policyHash: value.hash, log: position(leafIndex) };
     },
   );
+}
+
+function requireReason(reason: string): void {
+  if (reason.trim() === '' || Buffer.byteLength(reason) > MAX_REASON_BYTES) {
+    throw new Failure('REQUEST_INVALID', 'a reason of at most 256 bytes is required: it goes into the log');
+  }
+}
+
+function sha256Name(bytes: Uint8Array): string {
+  return `sha256:${createHash('sha256').update(bytes).digest('hex')}`;
 }
 
 function requireHash(hash: string): void {

@@ -264,6 +264,28 @@ describe('versions', () => {
     expect((await shell.run(['policy', 'show'])).stdout).toEqual(content);
   });
 
+  it('propose sends a file, or asks for that of the broker, and says what comes next', async () => {
+    answers('ProposePolicy', {
+      policyHash: HASH,
+      approval: 'a-1',
+      approved: false,
+      differences: ['rule signs removed\u001b[31m'],
+      log: { origin: 'o', leafIndex: 9 },
+    });
+    expect((await shell.run(['policy', 'propose', 'policy.yaml'])).code).toBe(2);
+    writeFileSync(shell.path('next.yaml'), POLICY);
+    const run = await shell.run(['policy', 'propose', 'next.yaml', '--reason', 'CHG-7']);
+    expect(seen).toEqual({ content: Buffer.from(POLICY), reason: 'CHG-7' });
+    expect(run.out).toBe(
+      `policy:    ${HASH}\napproval:  a-1\nnext:      when it is approved: lastmile policy activate --hash ${HASH}\nlog entry: 9\n  rule signs removed\\u{1b}[31m\n`,
+    );
+    await shell.run(['policy', 'propose', '--reason', 'CHG-7']);
+    expect(seen).toEqual({ content: Buffer.alloc(0), reason: 'CHG-7' });
+    // It would be taken for the broker's own.
+    writeFileSync(shell.path('empty.yaml'), '');
+    expect((await shell.run(['policy', 'propose', 'empty.yaml', '--reason', 'CHG-7'])).code).toBe(2);
+  });
+
   it('activate needs a hash and a reason, and sends them', async () => {
     answers('ActivatePolicy', { policyHash: HASH, log: { origin: 'o', leafIndex: 9 } });
     expect((await shell.run(['policy', 'activate', '--hash', HASH])).code).toBe(2);

@@ -180,11 +180,13 @@ export class PolicyHolder {
   /**
    * Proposes another policy, where `governance` wants people to agree: reads it whole, keeps it, and asks them.
    *
+   * @param content undefined: of the policy file as it is now
    * @param by SPIFFE ID of who proposes it, and does not approve it
    * @throws Failure REQUEST_INVALID with every mistake in it, or when nobody has to agree
    */
-  propose(bytes: Uint8Array, by: string): Promise<PolicyProposal> {
+  propose(content: Uint8Array | undefined, by: string): Promise<PolicyProposal> {
     return this.#inTurn(async () => {
+      const bytes = content ?? (await readFile(this.#options.file));
       const hash = policyHash(bytes);
       if (hash === this.#policy.hash) throw new Failure('REQUEST_INVALID', 'this policy is in force');
       if (this.#policy.governance === undefined) {

@@ -49,6 +49,7 @@ const ADMIN = [
   'ReloadPolicy',
   'GetPolicy',
   'ListPolicies',
+  'ProposePolicy',
   'ActivatePolicy',
 ] as const;
 const AUDIT = ['Query', 'GetEntry', 'GetCheckpoint', 'GetProof', 'ReadTile'] as const;

@@ -33,6 +33,8 @@ import type { ListTokensResponse as _lastmile_v1_ListTokensResponse, ListTokensR
 import type { LogPosition as _lastmile_v1_LogPosition, LogPosition__Output as _lastmile_v1_LogPosition__Output } from './lastmile/v1/LogPosition.ts';
 import type { PolicyActivation as _lastmile_v1_PolicyActivation, PolicyActivation__Output as _lastmile_v1_PolicyActivation__Output } from './lastmile/v1/PolicyActivation.ts';
 import type { ProcessStatus as _lastmile_v1_ProcessStatus, ProcessStatus__Output as _lastmile_v1_ProcessStatus__Output } from './lastmile/v1/ProcessStatus.ts';
+import type { ProposePolicyRequest as _lastmile_v1_ProposePolicyRequest, ProposePolicyRequest__Output as _lastmile_v1_ProposePolicyRequest__Output } from './lastmile/v1/ProposePolicyRequest.ts';
+import type { ProposePolicyResponse as _lastmile_v1_ProposePolicyResponse, ProposePolicyResponse__Output as _lastmile_v1_ProposePolicyResponse__Output } from './lastmile/v1/ProposePolicyResponse.ts';
 import type { ReloadPolicyRequest as _lastmile_v1_ReloadPolicyRequest, ReloadPolicyRequest__Output as _lastmile_v1_ReloadPolicyRequest__Output } from './lastmile/v1/ReloadPolicyRequest.ts';
 import type { ReloadPolicyResponse as _lastmile_v1_ReloadPolicyResponse, ReloadPolicyResponse__Output as _lastmile_v1_ReloadPolicyResponse__Output } from './lastmile/v1/ReloadPolicyResponse.ts';
 import type { RuleExplanation as _lastmile_v1_RuleExplanation, RuleExplanation__Output as _lastmile_v1_RuleExplanation__Output } from './lastmile/v1/RuleExplanation.ts';
@@ -84,6 +86,8 @@ export interface ProtoGrpcType {
       LogPosition: MessageTypeDefinition<_lastmile_v1_LogPosition, _lastmile_v1_LogPosition__Output>
       PolicyActivation: MessageTypeDefinition<_lastmile_v1_PolicyActivation, _lastmile_v1_PolicyActivation__Output>
       ProcessStatus: MessageTypeDefinition<_lastmile_v1_ProcessStatus, _lastmile_v1_ProcessStatus__Output>
+      ProposePolicyRequest: MessageTypeDefinition<_lastmile_v1_ProposePolicyRequest, _lastmile_v1_ProposePolicyRequest__Output>
+      ProposePolicyResponse: MessageTypeDefinition<_lastmile_v1_ProposePolicyResponse, _lastmile_v1_ProposePolicyResponse__Output>
       ReloadPolicyRequest: MessageTypeDefinition<_lastmile_v1_ReloadPolicyRequest, _lastmile_v1_ReloadPolicyRequest__Output>
       ReloadPolicyResponse: MessageTypeDefinition<_lastmile_v1_ReloadPolicyResponse, _lastmile_v1_ReloadPolicyResponse__Output>
       RuleExplanation: MessageTypeDefinition<_lastmile_v1_RuleExplanation, _lastmile_v1_RuleExplanation__Output>

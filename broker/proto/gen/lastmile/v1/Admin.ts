@@ -28,6 +28,8 @@ import type { ListPoliciesRequest as _lastmile_v1_ListPoliciesRequest, ListPolic
 import type { ListPoliciesResponse as _lastmile_v1_ListPoliciesResponse, ListPoliciesResponse__Output as _lastmile_v1_ListPoliciesResponse__Output } from '../../lastmile/v1/ListPoliciesResponse.ts';
 import type { ListTokensRequest as _lastmile_v1_ListTokensRequest, ListTokensRequest__Output as _lastmile_v1_ListTokensRequest__Output } from '../../lastmile/v1/ListTokensRequest.ts';
 import type { ListTokensResponse as _lastmile_v1_ListTokensResponse, ListTokensResponse__Output as _lastmile_v1_ListTokensResponse__Output } from '../../lastmile/v1/ListTokensResponse.ts';
+import type { ProposePolicyRequest as _lastmile_v1_ProposePolicyRequest, ProposePolicyRequest__Output as _lastmile_v1_ProposePolicyRequest__Output } from '../../lastmile/v1/ProposePolicyRequest.ts';
+import type { ProposePolicyResponse as _lastmile_v1_ProposePolicyResponse, ProposePolicyResponse__Output as _lastmile_v1_ProposePolicyResponse__Output } from '../../lastmile/v1/ProposePolicyResponse.ts';
 import type { ReloadPolicyRequest as _lastmile_v1_ReloadPolicyRequest, ReloadPolicyRequest__Output as _lastmile_v1_ReloadPolicyRequest__Output } from '../../lastmile/v1/ReloadPolicyRequest.ts';
 import type { ReloadPolicyResponse as _lastmile_v1_ReloadPolicyResponse, ReloadPolicyResponse__Output as _lastmile_v1_ReloadPolicyResponse__Output } from '../../lastmile/v1/ReloadPolicyResponse.ts';
 import type { UnblockTokenRequest as _lastmile_v1_UnblockTokenRequest, UnblockTokenRequest__Output as _lastmile_v1_UnblockTokenRequest__Output } from '../../lastmile/v1/UnblockTokenRequest.ts';
@@ -155,6 +157,15 @@ export interface AdminClient extends grpc.Client {
   listTokens(argument: _lastmile_v1_ListTokensRequest, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_ListTokensResponse__Output>): grpc.ClientUnaryCall;
   listTokens(argument: _lastmile_v1_ListTokensRequest, callback: grpc.requestCallback<_lastmile_v1_ListTokensResponse__Output>): grpc.ClientUnaryCall;
   
+  ProposePolicy(argument: _lastmile_v1_ProposePolicyRequest, metadata: grpc.Metadata, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_ProposePolicyResponse__Output>): grpc.ClientUnaryCall;
+  ProposePolicy(argument: _lastmile_v1_ProposePolicyRequest, metadata: grpc.Metadata, callback: grpc.requestCallback<_lastmile_v1_ProposePolicyResponse__Output>): grpc.ClientUnaryCall;
+  ProposePolicy(argument: _lastmile_v1_ProposePolicyRequest, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_ProposePolicyResponse__Output>): grpc.ClientUnaryCall;
+  ProposePolicy(argument: _lastmile_v1_ProposePolicyRequest, callback: grpc.requestCallback<_lastmile_v1_ProposePolicyResponse__Output>): grpc.ClientUnaryCall;
+  proposePolicy(argument: _lastmile_v1_ProposePolicyRequest, metadata: grpc.Metadata, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_ProposePolicyResponse__Output>): grpc.ClientUnaryCall;
+  proposePolicy(argument: _lastmile_v1_ProposePolicyRequest, metadata: grpc.Metadata, callback: grpc.requestCallback<_lastmile_v1_ProposePolicyResponse__Output>): grpc.ClientUnaryCall;
+  proposePolicy(argument: _lastmile_v1_ProposePolicyRequest, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_ProposePolicyResponse__Output>): grpc.ClientUnaryCall;
+  proposePolicy(argument: _lastmile_v1_ProposePolicyRequest, callback: grpc.requestCallback<_lastmile_v1_ProposePolicyResponse__Output>): grpc.ClientUnaryCall;
+  
   ReloadPolicy(argument: _lastmile_v1_ReloadPolicyRequest, metadata: grpc.Metadata, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_ReloadPolicyResponse__Output>): grpc.ClientUnaryCall;
   ReloadPolicy(argument: _lastmile_v1_ReloadPolicyRequest, metadata: grpc.Metadata, callback: grpc.requestCallback<_lastmile_v1_ReloadPolicyResponse__Output>): grpc.ClientUnaryCall;
   ReloadPolicy(argument: _lastmile_v1_ReloadPolicyRequest, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_ReloadPolicyResponse__Output>): grpc.ClientUnaryCall;
@@ -220,6 +231,8 @@ export interface AdminHandlers extends grpc.UntypedServiceImplementation {
   
   ListTokens: grpc.handleUnaryCall<_lastmile_v1_ListTokensRequest__Output, _lastmile_v1_ListTokensResponse>;
   
+  ProposePolicy: grpc.handleUnaryCall<_lastmile_v1_ProposePolicyRequest__Output, _lastmile_v1_ProposePolicyResponse>;
+  
   ReloadPolicy: grpc.handleUnaryCall<_lastmile_v1_ReloadPolicyRequest__Output, _lastmile_v1_ReloadPolicyResponse>;
   
   UnblockToken: grpc.handleUnaryCall<_lastmile_v1_UnblockTokenRequest__Output, _lastmile_v1_UnblockTokenResponse>;
@@ -244,6 +257,7 @@ export interface AdminDefinition extends grpc.ServiceDefinition {
   ListKeyVersions: MethodDefinition<_lastmile_v1_ListKeyVersionsRequest, _lastmile_v1_ListKeyVersionsResponse, _lastmile_v1_ListKeyVersionsRequest__Output, _lastmile_v1_ListKeyVersionsResponse__Output>
   ListPolicies: MethodDefinition<_lastmile_v1_ListPoliciesRequest, _lastmile_v1_ListPoliciesResponse, _lastmile_v1_ListPoliciesRequest__Output, _lastmile_v1_ListPoliciesResponse__Output>
   ListTokens: MethodDefinition<_lastmile_v1_ListTokensRequest, _lastmile_v1_ListTokensResponse, _lastmile_v1_ListTokensRequest__Output, _lastmile_v1_ListTokensResponse__Output>
+  ProposePolicy: MethodDefinition<_lastmile_v1_ProposePolicyRequest, _lastmile_v1_ProposePolicyResponse, _lastmile_v1_ProposePolicyRequest__Output, _lastmile_v1_ProposePolicyResponse__Output>
   ReloadPolicy: MethodDefinition<_lastmile_v1_ReloadPolicyRequest, _lastmile_v1_ReloadPolicyResponse, _lastmile_v1_ReloadPolicyRequest__Output, _lastmile_v1_ReloadPolicyResponse__Output>
   UnblockToken: MethodDefinition<_lastmile_v1_UnblockTokenRequest, _lastmile_v1_UnblockTokenResponse, _lastmile_v1_UnblockTokenRequest__Output, _lastmile_v1_UnblockTokenResponse__Output>
   UndrainToken: MethodDefinition<_lastmile_v1_UndrainTokenRequest, _lastmile_v1_UndrainTokenResponse, _lastmile_v1_UndrainTokenRequest__Output, _lastmile_v1_UndrainTokenResponse__Output>
