@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { PROFILE_NAMES } from '../hsm-adapters/profiles/profiles.ts';
 import { duration, listenAddress, size } from './config-values.ts';
+import { NOTICE_TYPES } from './courier/notice.ts';
 
 /**
  * lastmile.yaml. The descriptions are the reference: `deploy/configuration.md` and the JSON Schema for editors are
@@ -78,6 +79,87 @@ const token = z.strictObject({
     ),
 });
 
+const dnsName = (meaning: string) =>
+  z
+    .string()
+    .regex(
+      /^(?=.{1,253}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$/,
+      'must be a DNS name in lower case',
+    )
+    .describe(meaning);
+
+const pages = z
+  .strictObject({
+    address: listenAddress().prefault('127.0.0.1:7445').describe('IP address and port, for browsers.'),
+    name: dnsName(
+      'The DNS name in the address bar. Passkeys are bound to it: with another name, everybody has to enrol again.',
+    ),
+    public_port: z
+      .int()
+      .min(1)
+      .max(65_535)
+      .optional()
+      .describe('The port in the address bar, where something forwards it. Default: that of `address`.'),
+    certificate: path.describe(
+      'PEM file: a certificate for that name that browsers trust, and intermediates.',
+    ),
+    key: path.describe('PEM file with its private key, of mode 0400 or 0600.'),
+  })
+  .describe(
+    'The pages on which approvers read acts and approve them with passkeys, served by the process of `control`. Without it there are none.',
+  );
+
+const secret = z
+  .strictObject({
+    file: path.optional().describe('A file of mode 0400 or 0600.'),
+    credential: z
+      .string()
+      .regex(/^[A-Za-z0-9._-]{1,255}$/, 'must be the name of a systemd credential')
+      .optional()
+      .describe('The name of a systemd credential (`LoadCredential=`), read from `$CREDENTIALS_DIRECTORY`.'),
+  })
+  .describe(
+    'Where the secret for signatures is: one a line, `whsec_` and base64, or text of at least 24 bytes. Exactly one of the two.',
+  );
+
+const destination = z.strictObject({
+  name: z
+    .string()
+    .regex(/^[a-z0-9][a-z0-9-]{0,62}$/, 'must be 1 to 63 of a-z, 0-9 and dash')
+    .describe('What the log calls it.'),
+  events: z
+    .array(z.enum(NOTICE_TYPES))
+    .min(1)
+    .max(NOTICE_TYPES.length)
+    .default([...NOTICE_TYPES])
+    .describe('What it is told.'),
+  webhook: z
+    .strictObject({
+      url: z
+        .string()
+        .min(1)
+        .max(2048)
+        .describe(
+          '`https://…`; `http://` for loopback addresses in development. Redirects are not followed.',
+        ),
+      secret,
+      ca: path
+        .optional()
+        .describe('PEM file with the roots that this receiver is trusted by, instead of the public ones.'),
+    })
+    .optional()
+    .describe('JSON by POST, signed (broker/courier/README.md). This or `hook`.'),
+  hook: z
+    .array(z.string().min(1).max(4096))
+    .min(1)
+    .max(64)
+    .optional()
+    .describe(
+      'A program by its absolute path, and its arguments. No shell; JSON comes on standard input. This or `webhook`.',
+    ),
+  timeout: duration({ min: '100ms', max: '2m' }).prefault('10s').describe('For one attempt.'),
+});
+
 export const configSchema = z.strictObject({
   version: z.literal(1).describe('Of the format.'),
   profile: z
@@ -96,14 +178,9 @@ export const configSchema = z.strictObject({
         'PEM file: the certificate of the broker, its X.509-SVID, and intermediates.',
       ),
       key: path.describe('PEM file with its private key, of mode 0400 or 0600.'),
-      dns_name: z
-        .string()
-        .regex(
-          /^(?=.{1,253}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$/,
-          'must be a DNS name in lower case',
-        )
-        .optional()
-        .describe('The DNS name that only this certificate has; stock gRPC clients check it.'),
+      dns_name: dnsName(
+        'The DNS name that only this certificate has; stock gRPC clients check it.',
+      ).optional(),
     })
     .describe('What the broker shows to its clients.'),
   listen: z
@@ -115,6 +192,7 @@ export const configSchema = z.strictObject({
       control: listenAddress()
         .prefault('127.0.0.1:7444')
         .describe('Where operators and auditors connect. Keep it on loopback or on a network of their own.'),
+      pages: pages.optional(),
     })
     .prefault({})
     .describe('IP addresses and ports. Port 0 takes any that is free.'),
@@ -158,6 +236,21 @@ export const configSchema = z.strictObject({
         ),
     })
     .describe('The tamper-evident log.'),
+  courier: z
+    .strictObject({
+      destinations: z
+        .array(destination)
+        .min(1)
+        .max(32)
+        .describe('Who is told. Nobody else can be: the process that calls out knows no other address.'),
+      give_up_after: duration({ min: '1m', max: '30d' })
+        .prefault('1d')
+        .describe('What was not taken by then is given up, which the operator’s log says.'),
+    })
+    .optional()
+    .describe(
+      'Tells others that approvals wait for them, were given or refused, and that emergency access was used.',
+    ),
   tokens: z.array(token).min(1).max(64).describe('The HSM tokens that hold keys. One worker process each.'),
   isolation: z
     .strictObject({

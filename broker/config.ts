@@ -15,8 +15,16 @@ import {
   findExposed,
   findMissing,
 } from './config-files.ts';
+import {
+  checkCourier,
+  lookAtDestinations,
+  lookAtPages,
+  type PagesConfig,
+  toDestination,
+} from './config-outward.ts';
 import { type ConfigDocument, configSchema } from './config-schema.ts';
 import { isLoopback, type ListenAddress } from './config-values.ts';
+import type { Destination } from './courier/courier-frames.ts';
 
 /** lastmile.yaml, read and checked. All paths are absolute. */
 export interface LastmileConfig {
@@ -38,7 +46,13 @@ export interface LastmileConfig {
     readonly workloads: ListenAddress;
     readonly gateways: number;
     readonly control: ListenAddress;
+    /** The approvers' pages. */
+    readonly pages: PagesConfig | undefined;
   };
+  /** Who is told; undefined: nobody, and there is no courier. */
+  readonly courier:
+    | { readonly destinations: readonly Destination[]; readonly giveUpAfterMs: number }
+    | undefined;
   /** SPIFFE IDs. */
   readonly administrators: readonly string[];
   readonly policy: string;
@@ -157,6 +171,7 @@ function checkDocument(document: ConfigDocument, findings: Findings): void {
     findings.add(['audit', 'directory'], 'is the directory of `state` too; the log has one of its own');
   }
   checkTokens(document.tokens, findings);
+  checkCourier(document, findings);
   if (document.profile === 'production') checkProfiles(document.tokens, findings);
 }
 
@@ -176,23 +191,27 @@ function administratorFinding(administrator: string, trustDomain: string): FileF
 }
 
 function checkListeners(document: ConfigDocument, findings: Findings): void {
-  const { workloads, control } = document.listen;
+  const { workloads, control, pages } = document.listen;
+  const addresses = [
+    [['workloads'], workloads],
+    [['control'], control],
+    ...(pages === undefined ? [] : [[['pages', 'address'], pages.address] as const]),
+  ] as const;
   if (document.profile === 'development') {
-    for (const [name, address] of [
-      ['workloads', workloads],
-      ['control', control],
-    ] as const) {
+    for (const [name, address] of addresses) {
       if (!isLoopback(address.host)) {
         findings.add(
-          ['listen', name],
+          ['listen', ...name],
           `a development instance listens on loopback only, not on ${address.host}`,
           'an address such as 127.0.0.1 or [::1]',
         );
       }
     }
   }
-  if (workloads.port === control.port && workloads.port !== 0) {
-    findings.add(['listen', 'control'], `port ${control.port} is taken by \`listen.workloads\``);
+  for (const [i, [name, { port }]] of addresses.entries()) {
+    const [taken] = addresses.slice(0, i).find(([, other]) => other.port === port && port !== 0) ?? [];
+    if (taken !== undefined)
+      findings.add(['listen', ...name], `port ${port} is taken by \`listen.${taken.join('.')}\``);
   }
 }
 
@@ -293,7 +312,20 @@ function toConfig(document: ConfigDocument, file: string, sha256: string): Lastm
     trustDomain: document.trust_domain,
     trustBundle: at(document.trust_bundle),
     broker: { certificate: at(broker.certificate), key: at(broker.key), dnsName: broker.dns_name },
-    listen,
+    listen: {
+      ...listen,
+      pages: listen.pages && {
+        address: listen.pages.address,
+        name: listen.pages.name,
+        publicPort: listen.pages.public_port,
+        certificate: at(listen.pages.certificate),
+        key: at(listen.pages.key),
+      },
+    },
+    courier: document.courier && {
+      destinations: document.courier.destinations.map((destination) => toDestination(destination, at)),
+      giveUpAfterMs: document.courier.give_up_after,
+    },
     administrators: document.administrators,
     policy: at(document.policy),
     state: at(document.state),
@@ -357,6 +389,8 @@ function lookAtFiles(config: LastmileConfig, findings: Findings): void {
     if (production && missing === undefined && file === config.trustBundle)
       findings.add(path, findDevelopmentRoot(file));
   }
+  lookAtPages(config.listen.pages, production, findings);
+  lookAtDestinations(config.courier?.destinations ?? [], production, findings);
   for (const [i, { pin }] of config.tokens.entries()) {
     if (pin.kind !== 'file') continue;
     const path = ['tokens', i, 'pin', 'file'];

@@ -29,6 +29,8 @@ const CONTRACT = ['broker/proto/', 'broker/telemetry/'] as const;
 const ADAPTER = 'hsm-adapters/adapter.ts';
 const FAILURE = 'broker/keyuse/failure.ts';
 const IDENTITY = 'broker/identity/identity.ts';
+/** What is signed and how it is checked: an approver's own command line shows the very document that it signs. */
+const ACT = ['broker/approvals/act.ts', 'broker/approvals/vote-signature.ts'] as const;
 /** What key use knows of typed signing: that something is built, and not how. */
 const TYPED_REQUEST = 'broker/typed/typed-request.ts';
 
@@ -77,7 +79,7 @@ export const RULES: Readonly<Record<string, Rule>> = {
   },
   'broker/approvals/': {
     local: ['broker/approvals/', 'broker/audit/', 'broker/state/', 'policy/', FAILURE, IDENTITY, ...CONTRACT],
-    packages: ['jose'],
+    packages: ['jose', '@simplewebauthn/server'],
     builtins: 'any',
   },
   'broker/keyuse/': {
@@ -146,7 +148,7 @@ export const RULES: Readonly<Record<string, Rule>> = {
     builtins: 'any',
   },
   'broker/cli/': {
-    local: ['broker/cli/', 'broker/client/', 'broker/audit/tlog/', 'policy/', ...CONTRACT],
+    local: ['broker/cli/', 'broker/client/', 'broker/audit/tlog/', 'policy/', ...ACT, ...CONTRACT],
     packages: ['commander', 'zod'],
     builtins: 'any',
   },
@@ -161,7 +163,16 @@ export const RULES: Readonly<Record<string, Rule>> = {
     builtins: 'any',
   },
   'broker/config': {
-    local: ['broker/config', 'policy/', ADAPTER, 'hsm-adapters/profiles/profiles.ts', ...CONTRACT],
+    local: [
+      'broker/config',
+      // What lastmile.yaml can say of destinations.
+      'broker/courier/courier-frames.ts',
+      'broker/courier/notice.ts',
+      'policy/',
+      ADAPTER,
+      'hsm-adapters/profiles/profiles.ts',
+      ...CONTRACT,
+    ],
     packages: ['zod', 'yaml'],
     builtins: 'any',
   },
