@@ -100,6 +100,16 @@ describe('deploy/bootstrap.sh', () => {
   });
 });
 
+describe('what starts a broker', () => {
+  test.each(['package.json', 'deploy/container/lastmile.sh', 'deploy/systemd/lastmile.service'])(
+    '%s lets nobody open its inspector by SIGUSR1',
+    (path) => {
+      const starts = [...read(path).matchAll(/node (\S+) \S*broker\/main\.[jt]s/g)];
+      expect(starts.map((match) => match[1])).toEqual(['--disable-sigusr1']);
+    },
+  );
+});
+
 describe('CHANGELOG.md', () => {
   test('has an entry for the version in package.json or an unreleased one', () => {
     const { version } = JSON.parse(read('package.json')) as { version: string };
