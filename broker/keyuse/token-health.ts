@@ -72,6 +72,8 @@ export class TokenHealth {
   loggedIn(login: number, now: number): void {
     if (login === this.#login) return;
     this.#login = login;
+    this.#serviceMs = 0;
+    this.#answers = 0;
     this.#circuit = 'closed';
     this.#failuresInRow = 0;
     this.#trialsOut = 0;

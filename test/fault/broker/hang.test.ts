@@ -106,16 +106,18 @@ describe('a token that hangs', () => {
     held = await HeldToken.hold(instance.directory, 'a');
 
     // Side by side, so that both tokens get some: those at the hung one end by their deadline, the others are signed.
-    // The second half would wait for a minute: it is the broker whose longest deadline ends them.
+    // Two of four would wait for a minute: it is the broker whose longest deadline ends them. Some of both are early
+    // enough to meet the hung token: once it is silent for longer than the other takes, it gets no more.
+    const isPatient = (at: number): boolean => at % 4 >= 2;
     const outcomes = await Promise.all(
-      [1000, 60_000].flatMap((deadlineMs) =>
-        Array.from({ length: 6 }, () => outcome(client.sign(request, { deadlineMs }))),
+      Array.from({ length: 12 }, (_, at) =>
+        outcome(client.sign(request, { deadlineMs: isPatient(at) ? 60_000 : 1000 })),
       ),
     );
     expect(held.isHeld).toBe(true);
     const late = outcomes.filter((one) => one !== 'signed');
     expect(outcomes.length - late.length).toBeGreaterThan(0);
-    expect(outcomes.slice(6)).not.toEqual(Array.from({ length: 6 }, () => 'signed'));
+    expect(new Set(outcomes.filter((_, at) => isPatient(at)))).not.toEqual(new Set(['signed']));
     for (const { code, reason, performed } of late) {
       expect({ code, reason, performed }).toEqual({
         code: 'DEADLINE_EXCEEDED',
@@ -168,7 +170,7 @@ describe('a token that hangs', () => {
     expect(children).toHaveLength(4);
     const calls = Array.from({ length: 12 }, () => outcome(client.sign(request)));
     // Blocked in the module: such a worker cannot see that its pipe has closed.
-    await untilStatus(asOperator, (now) => tokenOf(now, 'a').inFlight >= 4);
+    await untilStatus(asOperator, (now) => tokenOf(now, 'a').inFlight >= 1);
     expect(await instance.end('SIGKILL')).toBe(null);
     await until('all children of the killed broker are gone', () => !children.some((pid) => isRunning(pid)));
     expect(held.isHeld).toBe(true);
