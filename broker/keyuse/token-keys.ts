@@ -1,5 +1,10 @@
 import { hash as createDigestHash, randomBytes, timingSafeEqual } from 'node:crypto';
-import { AdapterError, type ObjectAttributes, type TokenAdapter } from '../../hsm-adapters/adapter.ts';
+import {
+  AdapterError,
+  type AdapterReason,
+  type ObjectAttributes,
+  type TokenAdapter,
+} from '../../hsm-adapters/adapter.ts';
 import type { AuditLog } from '../audit/entry.ts';
 import { FACTS, sha256 } from './algorithms.ts';
 import { associatedDataFor, ciphertextHeader, parseCiphertext } from './ciphertext.ts';
@@ -26,6 +31,8 @@ interface TokenKeysState {
   work: Promise<void>;
   readonly refs: Map<string, number>;
   readonly unusable: Map<string, string>;
+  /** Of the unusable, those whose proof failed for the token's trouble, not for what was found. */
+  readonly unproven: Set<string>;
 }
 
 export interface TokenKeysOptions {
@@ -43,6 +50,14 @@ export interface TokenKeysOptions {
 }
 
 const PROOF_MS = 10_000;
+/** What says something of the token at that moment, and nothing of the key. */
+const PASSING: ReadonlySet<AdapterReason> = new Set([
+  'TOKEN_UNREACHABLE',
+  'SESSION_LOST',
+  'SESSION_LIMIT',
+  'QUEUE_FULL',
+  'DEADLINE_EXCEEDED',
+]);
 let nextRef = 1;
 
 /**
@@ -63,6 +78,7 @@ export class TokenKeys {
         work: Promise.resolve(),
         refs: new Map(),
         unusable: new Map(),
+        unproven: new Set(),
       });
       token.watch((changed) => this.#changed(changed));
       this.#changed(token);
@@ -92,6 +108,28 @@ export class TokenKeys {
       proven: state === undefined ? [] : [...state.refs.keys()],
       unusable: state?.unusable ?? new Map(),
     };
+  }
+
+  /**
+   * Another try for keys whose proof a token's passing trouble ended: otherwise they would be out until its next login.
+   * One that fails for the same leaves the rest of its token for the next time.
+   */
+  proveAgain(): void {
+    for (const [token, state] of this.#states) {
+      if (state.unproven.size === 0 || (token.state !== 'ready' && token.state !== 'degraded')) continue;
+      const { generation } = state;
+      state.work = state.work.then(async () => {
+        for (const version of this.#options.catalog.all()) {
+          if (!state.unproven.has(version.id)) continue;
+          if (state.generation !== generation || token.loginGeneration !== generation) return;
+          const object = version.objects.find(({ tokenSerial }) => tokenSerial === token.info?.serial);
+          if (object === undefined) continue;
+          await this.#bindOne(token, state, version, object);
+          this.#rebuild();
+          if (state.unproven.has(version.id)) return;
+        }
+      });
+    }
   }
 
   /** Resolves when everything that a login has started is done. */
@@ -136,6 +174,7 @@ export class TokenKeys {
     for (const state of this.#states.values()) {
       state.refs.delete(version.id);
       state.unusable.delete(version.id);
+      state.unproven.delete(version.id);
     }
     this.#rebuild();
   }
@@ -149,6 +188,7 @@ export class TokenKeys {
       state.generation = generation;
       state.refs.clear();
       state.unusable.clear();
+      state.unproven.clear();
       this.#rebuild();
       state.work = state.work.then(() => this.#bindAll(token, state, generation));
       return;
@@ -175,6 +215,7 @@ export class TokenKeys {
   ): Promise<void> {
     const ref = nextRef++;
     let finding: string | undefined;
+    let isPassing = false;
     try {
       const attributes = await token.administration.bind(ref, {
         ckaId: object.ckaId,
@@ -189,11 +230,14 @@ export class TokenKeys {
         });
       }
     } catch (error) {
+      isPassing = error instanceof AdapterError && PASSING.has(error.reason);
       finding =
         error instanceof AdapterError
           ? `${error.message}${error.ckr === undefined ? '' : ` (${error.ckr})`}`
           : String(error);
     }
+    if (isPassing) state.unproven.add(version.id);
+    else state.unproven.delete(version.id);
     if (finding === undefined) {
       state.refs.set(version.id, ref);
       state.unusable.delete(version.id);

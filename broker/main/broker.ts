@@ -74,6 +74,7 @@ export interface ConnectionControl {
 /** What uses no key and leaves no entry when it is served: counted instead. */
 const READS: readonly KeyUseMethod[] = ['Verify', 'GetPublicKey', 'ListKeys', 'GetReceipt'];
 const SETTLE_MS = 10_000;
+const PROVE_AGAIN_MS = 5000;
 const SIGN_CHECKPOINT_MS = 5000;
 const VERSION = (
   JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }
@@ -117,6 +118,7 @@ export async function openCore(config: LastmileConfig, log: Log): Promise<Core> 
     administrators: config.administrators,
     trustDomain: config.trustDomain,
     audit,
+    names: () => ({ knownKeys: catalog.names(), knownWorkloads: audit.workloads() }),
     log,
   });
   const users = roleUsers({
@@ -241,6 +243,7 @@ export async function openCore(config: LastmileConfig, log: Log): Promise<Core> 
   );
   connectSigner();
 
+  const proving = setInterval(() => keys.proveAgain(), PROVE_AGAIN_MS).unref();
   const tokenNamed = (name: string): TokenAdapter => {
     const token = tokens.find((candidate) => candidate.name === name);
     if (token === undefined) throw new Failure('REQUEST_INVALID', 'there is no token of that name');
@@ -271,10 +274,14 @@ export async function openCore(config: LastmileConfig, log: Log): Promise<Core> 
     if (catalog.find(config.audit.key, 0) === undefined)
       found.push(`the log has no key: create ${config.audit.key} (Ed25519) on a token`);
     found.push(...counters.warnings());
-    for (const { rule, until } of policy.current.observing)
+    for (const { rule, until } of policy.current.observing) {
+      const end = new Date(until).toISOString();
       found.push(
-        `the rule ${rule} only observes, until ${new Date(until).toISOString()}: it refuses nothing`,
+        counters.clock.now() < until
+          ? `the rule ${rule} only observes, until ${end}: it refuses nothing`
+          : `the rule ${rule} was to observe until ${end} and is enforced since: say so in the policy`,
       );
+    }
     found.push('log is not witnessed: it proves nothing against the holder of its key');
     return found;
   };
@@ -324,6 +331,7 @@ export async function openCore(config: LastmileConfig, log: Log): Promise<Core> 
           },
           tokenLoad: (token) => pool.load(token),
           policies: () => policy,
+          clock: counters.clock,
         }),
         audit,
         serving: () => ({ keyUse: isServing() }),
@@ -339,6 +347,7 @@ export async function openCore(config: LastmileConfig, log: Log): Promise<Core> 
     close: async () => {
       isClosing = true;
       probe.close();
+      clearInterval(proving);
       journal.close();
       policy.close();
       await counters.close();

@@ -1,0 +1,44 @@
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import { KeyUseFixture } from '../../test/fakes/key-use-fixture.ts';
+
+let fixture: KeyUseFixture;
+beforeEach(async () => {
+  fixture = new KeyUseFixture(['one']);
+  await fixture.create('app/one', 'ES256');
+  await fixture.create('app/two', 'ES256');
+});
+afterEach(() => fixture.close());
+
+const trouble = { reason: 'SESSION_LOST', performed: 'no' } as const;
+
+it('a key whose proof failed for a passing trouble is proven again, and on record', async () => {
+  const { token, keys } = fixture;
+  token.fault = ({ kind }) => (kind === 'sign' ? trouble : undefined);
+  token.login();
+  await keys.settled();
+  expect(keys.report(token).proven).toEqual([]);
+  const asked = token.count('sign');
+  keys.proveAgain();
+  await keys.settled();
+  // The trouble goes on: one key tells, the other waits.
+  expect(token.count('sign')).toBe(asked + 1);
+  token.fault = () => undefined;
+  keys.proveAgain();
+  await keys.settled();
+  expect([...keys.report(token).proven].sort()).toEqual(['app/one#1', 'app/two#1']);
+  expect(keys.report(token).unusable.size).toBe(0);
+  const proofs = fixture.log.of('key-proof').map(({ decision }) => decision);
+  expect(proofs).toEqual(['deny', 'deny', 'deny', 'allow', 'allow']);
+});
+
+it('a key that was found to be another one is not asked again', async () => {
+  const { token, keys, catalog } = fixture;
+  token.replaceKey(catalog.find('app/one', 0)!.objects[0]!.ckaId);
+  token.login();
+  await keys.settled();
+  const asked = token.count('sign');
+  keys.proveAgain();
+  await keys.settled();
+  expect(token.count('sign')).toBe(asked);
+  expect(keys.report(token).proven).toEqual(['app/two#1']);
+});
