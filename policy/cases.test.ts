@@ -41,6 +41,58 @@ function mistakes(text: string): string[] {
   return loaded.ok ? [] : loaded.issues.map(formatSourceIssue);
 }
 
+const APPROVED = compilePolicy(
+  bytes(`
+version: 1
+approvers:
+  - id: anna
+    keys: [{ method: jws, publicKey: '{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}' }]
+groups: { treasury: [anna] }
+rules:
+  - id: settles
+    workloads: ["spiffe://example.org/ns/treasury/sa/settle"]
+    keys: [treasury/settlement]
+    operations: [sign]
+    limits: [{ max: 1, per: 1s, by: rule }]
+    quorum: { approvals: 1, of: treasury, within: 15m }
+`),
+  { hash: 'sha256:approved' },
+);
+
+describe('cases with approvals', () => {
+  const settles = (more: string): string => `
+version: 1
+cases:
+  - name: settles
+    workload: spiffe://example.org/ns/treasury/sa/settle
+    key: treasury/settlement
+    operation: sign
+    algorithm: ES256
+${more}`;
+
+  test('are pending until people have agreed, and use nothing up', () => {
+    const text = settles(`    requests:
+      - { expect: pending, rule: settles, times: 3 }
+      - { expect: allow, approved: true, rule: settles }
+      - { expect: deny, approved: true, rule: settles }
+      - { expect: pending, after: 2s }
+      - { expect: deny, content: digest, rule: "" }
+`);
+    expect(run(text, APPROVED)).toEqual({ failures: [], passed: 1 });
+  });
+
+  test('say what is waited for', () => {
+    expect(run(settles('    expect: allow\n'), APPROVED).failures).toEqual([
+      expect.stringContaining(
+        'settles: expected allow, but it is pending by settles: needs 1 approval of treasury, within 15m',
+      ),
+    ]);
+    expect(run(settles('    expect: pending\n    content: digest\n'), APPROVED).failures).toEqual([
+      expect.stringContaining('a bare digest shows approvers nothing'),
+    ]);
+  });
+});
+
 describe('cases', () => {
   test('pass where the policy decides as expected', () => {
     const text = `

@@ -3,14 +3,9 @@
  * counters; the requests of one case are decided one after the other.
  */
 import { z } from 'zod';
-import {
-  type Circumstances,
-  type Facts,
-  type FactValue,
-  type KeyUseQuestion,
-  OPERATIONS,
-} from './decision.ts';
+import { type Circumstances, type KeyUseQuestion, OPERATIONS } from './decision.ts';
 import { isKeyName } from './key-name.ts';
+import { factOf, isFacts } from './plain-facts.ts';
 import { PolicyPlayer, type ReplayedPolicy, whyDenied } from './replay-player.ts';
 import { spiffeIdOrUndefined } from './scope.ts';
 import { parseYamlSource, type YamlPath, type YamlSource } from './source.ts';
@@ -61,6 +56,7 @@ const requestFields = {
     .nonnegative()
     .optional()
     .describe('The key version that is pinned; 0: the active one.'),
+  approved: z.boolean().optional().describe('People have agreed to the request, where a rule asks them.'),
   evidence: z.array(z.string().min(1).max(64)).max(16).optional().describe('Left out: `[x509-svid]`.'),
   peer: z.string().max(64).optional().describe('Address of the peer, without the port.'),
   request: z
@@ -74,7 +70,9 @@ const requestFields = {
 } as const;
 
 const expectation = {
-  expect: z.enum(['allow', 'deny']),
+  expect: z
+    .enum(['allow', 'deny', 'pending'])
+    .describe('`pending`: people have to agree first. With `approved: true` they have.'),
   rule: z.string().max(64).optional().describe('Id of the deciding rule; empty: that no rule matched.'),
   times: z
     .number()
@@ -129,7 +127,8 @@ export interface PolicyCase {
 interface CaseStep {
   readonly question: KeyUseQuestion;
   readonly times: number;
-  readonly expect: 'allow' | 'deny';
+  readonly isApproved: boolean;
+  readonly expect: 'allow' | 'deny' | 'pending';
   readonly rule: string | undefined;
   /** Where the expectation stands. */
   readonly path: YamlPath;
@@ -217,6 +216,7 @@ function stepOf(
     {
       question: { spiffeId: workload, operation, key, algorithm: step.algorithm ?? '', circumstances },
       times: step.times ?? 1,
+      isApproved: step.approved ?? false,
       expect: step.expect,
       rule: step.rule,
       path: [...path, step.rule === undefined ? 'expect' : 'rule'],
@@ -260,20 +260,6 @@ function milliseconds(text: string): number {
   return Number(amount) * (UNIT_MS[unit] ?? 1);
 }
 
-function isFacts(value: FactValue | undefined): value is Facts {
-  return typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof Date);
-}
-
-// YAML has been read to plain values, its depth bounded.
-function factOf(value: unknown): FactValue {
-  if (typeof value === 'number') return Number.isSafeInteger(value) ? BigInt(value) : value;
-  if (Array.isArray(value)) return Object.freeze(value.map(factOf));
-  if (typeof value !== 'object' || value === null) return value as string | boolean | null;
-  return Object.freeze(
-    Object.fromEntries(Object.entries(value).map(([name, member]) => [name, factOf(member)])),
-  );
-}
-
 export interface CaseFailure {
   readonly name: string;
   /** Where the expectation stands, and what came instead. */
@@ -297,9 +283,9 @@ export function runCases({ cases }: PolicyCases, policy: ReplayedPolicy): CaseRe
 
 function firstFailure({ name, steps, source }: PolicyCase, policy: ReplayedPolicy): SourceIssue | undefined {
   const player = new PolicyPlayer(policy);
-  for (const { question, times, expect, rule, path } of steps) {
+  for (const { question, times, isApproved, expect, rule, path } of steps) {
     for (let i = 1; i <= times; i++) {
-      const played = player.play(question);
+      const played = player.play(question, isApproved);
       if (played.effect === expect && (rule === undefined || played.rule === rule)) continue;
       const which = times === 1 ? '' : ` (time ${i} of ${times})`;
       const wanted = `${expect}${rule === undefined ? '' : rule === '' ? ' by no rule' : ` by ${rule}`}`;

@@ -1,5 +1,7 @@
 import type { ExplainedDecision, RuleVerdict } from './decision.ts';
-import { loadPolicy, type PolicyOptions } from './load.ts';
+import { type LoadedPolicy, loadPolicy, type PolicyOptions } from './load.ts';
+import type { Quorum } from './quorum.ts';
+import { quorumWords } from './quorum-words.ts';
 import type { SourceIssue } from './source-issue.ts';
 
 export interface PolicySummary {
@@ -19,7 +21,14 @@ export interface PolicyCheck {
 
 /** What `lastmile policy check FILE` says. */
 export function checkPolicy(bytes: Uint8Array, options: PolicyOptions = {}): PolicyCheck {
-  const { issues, warnings, rules, roles } = loadPolicy(bytes, options);
+  return describeCheck(loadPolicy(bytes, options), options);
+}
+
+/** The same of one that was loaded with these options. */
+export function describeCheck(
+  { issues, warnings, rules, roles }: LoadedPolicy,
+  options: Pick<PolicyOptions, 'administrators'>,
+): PolicyCheck {
   if (issues.length > 0) return { issues, warnings, summary: undefined };
   const denyRules = rules.filter((rule) => rule.effect === 'deny').length;
   const ownRoles = roles.length - Number((options.administrators?.length ?? 0) > 0);
@@ -34,7 +43,9 @@ export function explainText(decision: ExplainedDecision): string {
   const lines = [headline(decision), `policy ${decision.policyHash}`];
   const considered = decision.considered.toSorted((a, b) => nearness(a) - nearness(b));
   for (const verdict of considered.slice(0, SHOWN_VERDICTS)) {
-    const finding = verdict.matched ? 'matches' : `does not match: ${verdict.missing.join('; ')}`;
+    const missing = verdict.missing.join('; ');
+    const left = missing === '' ? '' : `: ${missing}`;
+    const finding = verdict.matched ? `matches${left}` : `does not match${left}`;
     lines.push(`  ${verdict.effect.padEnd(5)} ${verdict.rule}  ${finding}`);
   }
   const rest = considered.length - SHOWN_VERDICTS;
@@ -43,8 +54,15 @@ export function explainText(decision: ExplainedDecision): string {
 }
 
 function headline(decision: ExplainedDecision): string {
+  const quorum = quorumOf(decision);
+  if (quorum !== undefined) return `pending, by the rule ${decision.rule}: needs ${quorumWords(quorum)}`;
   if (decision.rule !== '') return `${decision.effect}, by the rule ${decision.rule}`;
   return decision.considered.length === 0 ? 'deny: the policy has no rules' : 'deny: no rule allows it';
+}
+
+/** What a decision waits for; undefined: nobody has to agree. What needs nobody comes first of the alternatives. */
+function quorumOf({ effect, alternatives }: ExplainedDecision): Quorum | undefined {
+  return effect === 'allow' ? alternatives?.[0]?.quorum : undefined;
 }
 
 // The deciding kind first, then by how much was missing; sorting is stable, so the file's order holds otherwise.

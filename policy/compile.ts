@@ -22,6 +22,7 @@ import type { LoadedRule } from './load-rule.ts';
 import { matchesPattern, type Pattern, parseSpiffeIdPattern, spiffeIdSegments } from './pattern.ts';
 import { PatternIndex } from './pattern-index.ts';
 import { PolicyError } from './policy-error.ts';
+import { quorumWords } from './quorum-words.ts';
 import { RecentMemo } from './recent-memo.ts';
 import { DEFAULT_WEIGHT } from './schema.ts';
 import { spiffeIdOrUndefined } from './scope.ts';
@@ -437,6 +438,10 @@ function verdict(rule: DecidingRule, view: RequestView): RuleVerdict {
   }
   const gaps = dynamic.gaps(view, [], true);
   const isObserving = dynamic.isObserving(view);
+  if (gaps.length === 0 && dynamic.quorum !== undefined) {
+    const needs = [`needs ${quorumWords(dynamic.quorum)}`];
+    return { rule: rule.id, effect: 'allow', matched: true, missing: needs };
+  }
   return {
     rule: rule.id,
     effect: 'allow',

@@ -122,7 +122,10 @@ export interface RuleVerdict {
   readonly rule: string;
   readonly effect: 'allow' | 'deny';
   readonly matched: boolean;
-  /** What did not hold, in words: `workload does not match`, `operation decrypt is not among sign, verify`. */
+  /**
+   * What did not hold, in words: `workload does not match`, `operation decrypt is not among sign, verify`. Of a rule that
+   * matches, what is left to be done: `needs 2 approvals of treasury, within 15m`.
+   */
   readonly missing: readonly string[];
 }
 

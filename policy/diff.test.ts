@@ -120,6 +120,87 @@ describe('a difference in words', () => {
     ]);
   });
 
+  describe('of who has to agree', () => {
+    const X = ['11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo', '8cX41WaGXcaVRbp4OU-ue2sWEOvCxRPfvsVB1ZDwVlg'];
+    const key = (i: number) => ({
+      method: 'jws',
+      publicKey: JSON.stringify({ kty: 'OKP', crv: 'Ed25519', x: X[i] }),
+    });
+    const people = {
+      approvers: [
+        { id: 'anna', keys: [key(0)] },
+        { id: 'ben', keys: [key(1)] },
+      ],
+      groups: { treasury: ['anna', 'ben'], others: ['ben'] },
+    };
+    const settles = { ...SIGNS, quorum: { approvals: 2, of: 'treasury', within: '15m' } };
+    const other = {
+      ...SIGNS,
+      id: 'other',
+      keys: ['payments/other'],
+      quorum: { approvals: 1, of: 'others', within: '15m' },
+    };
+    const kept = (what: string, by: string): string =>
+      `spiffe://example.org/ns/payments/sa/* keeps sign with ${what} (ES256), by ${by}, under other conditions`;
+
+    test('says how a quorum changes', () => {
+      const looser = { ...settles, quorum: { ...settles.quorum, approvals: 1, blind: true } };
+      expect(lines(file([settles], people), file([looser], people))).toEqual([
+        'rule signs changed',
+        '  quorum: 2 approvals of treasury, within 15m becomes 1 approval of treasury, blind true, within 15m',
+        kept('payments/jwt', 'signs'),
+      ]);
+      expect(lines(file([settles], people), file([SIGNS], people))).toEqual([
+        'rule signs changed',
+        '  quorum: no longer given, was 2 approvals of treasury, within 15m',
+        'spiffe://example.org/ns/payments/sa/* keeps sign with payments/jwt (ES256), by signs, now without conditions',
+      ]);
+    });
+
+    test('says who joins and leaves a group, and whose requests that is about', () => {
+      const moved = { ...people, groups: { treasury: ['ben', 'anna'], others: ['anna'] } };
+      expect(lines(file([settles, other], people), file([settles, other], moved))).toEqual([
+        'group others changed',
+        '  gains anna',
+        '  loses ben',
+        kept('payments/other', 'other'),
+      ]);
+    });
+
+    test('says which keys somebody signs with', () => {
+      const [anna, ben] = people.approvers;
+      const rotated = {
+        ...people,
+        approvers: [
+          { ...anna, keys: [key(1)] },
+          { ...ben, keys: [key(0)] },
+        ],
+      };
+      expect(lines(file([settles, other], people), file([settles, other], rotated))).toEqual([
+        'approver anna changed',
+        `  gains the key ${JSON.stringify(key(1))}`,
+        `  loses the key ${JSON.stringify(key(0))}`,
+        'approver ben changed',
+        `  gains the key ${JSON.stringify(key(0))}`,
+        `  loses the key ${JSON.stringify(key(1))}`,
+        kept('payments/jwt', 'signs'),
+        kept('payments/other', 'other'),
+      ]);
+    });
+
+    test('says what governance comes to', () => {
+      const governed = { ...people, governance: { approvals: 2, of: 'treasury', within: '1d' } };
+      expect(lines(file([], people), file([], governed))).toEqual([
+        'governance added: from then on a changed file alone changes nothing',
+        '  governance: 2 approvals of treasury, within 1d',
+        'nobody gains or loses anything',
+      ]);
+      expect(lines(file([], governed), file([], people))[0]).toBe(
+        'governance removed: from then on whoever can write the policy file changes the policy, and nobody has to agree',
+      );
+    });
+  });
+
   test('of a file with a mistake is its mistake', () => {
     expect(diffPolicies(file([]), bytes('version: 2\n'), { after: { file: 'new.yaml' } })).toMatchObject({
       ok: false,

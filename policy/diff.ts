@@ -122,11 +122,19 @@ export function diffPolicyTexts(
   }
   const parts = partChanges(before.document, after.document);
   // Rules refer to what stands in other lists by its name: they mean something else now.
-  const redefined = parts
-    .filter(({ part, id }) => id !== '' && part !== 'rule' && part !== 'role')
-    .map(({ id }) => JSON.stringify(id));
+  const changed = parts.filter(({ part, id }) => id !== '' && part !== 'rule' && part !== 'role');
+  const people = new Set(changed.filter(({ part }) => part === 'approver').map(({ id }) => id));
+  const redefined = [
+    ...changed.map(({ id }) => id),
+    ...groupsOf(people, before.loaded),
+    ...groupsOf(people, after.loaded),
+  ].map((name) => JSON.stringify(name));
   const [old, next] = [sideOf(before, []), sideOf(after, redefined)];
   return { ok: true, diff: { parts, ...accessChanges(old, next, parts, maxPairs) } };
+}
+
+function groupsOf(people: ReadonlySet<string>, { groups }: LoadedPolicy): string[] {
+  return [...groups].filter(([, members]) => members.some((id) => people.has(id))).map(([name]) => name);
 }
 
 function sideOf({ loaded, document }: PolicyText, redefined: readonly string[]): Side {

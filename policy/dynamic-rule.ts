@@ -10,6 +10,7 @@ import { FactsError } from './condition/facts.ts';
 import type { Circumstances, Guard, KeyUseQuestion, Limit } from './decision.ts';
 import { type DynamicParts, MAX_OBSERVATION_MS } from './load-rule.ts';
 import type { Quorum } from './quorum.ts';
+import { quorumWords } from './quorum-words.ts';
 import { typedGaps } from './typed-rule.ts';
 import {
   describeClosed,
@@ -218,7 +219,7 @@ export class DynamicRule {
   #quorumGaps({ circumstances }: RequestView): readonly string[] {
     if (this.quorum === undefined) return [];
     if (circumstances === undefined)
-      return ['the request is not known, so that nobody can be asked about it'];
+      return [`what is asked for is not known, and it needs ${quorumWords(this.quorum)}`];
     if (circumstances.content !== 'digest' || this.quorum.blind) return [];
     return ['a bare digest shows approvers nothing: send the message, or let the quorum say `blind: true`'];
   }

@@ -1,6 +1,6 @@
 import { generateKeyPairSync } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
-import { checkPolicy } from './check.ts';
+import { checkPolicy, explainText } from './check.ts';
 import { compilePolicy } from './compile.ts';
 import { type LoadedPolicy, loadPolicy, type PolicyOptions } from './load.ts';
 import { formatSourceIssue } from './source-issue.ts';
@@ -301,6 +301,32 @@ describe('who asks does not approve', () => {
       'cannot get 2 approvals',
     );
   });
+});
+
+it('is explained in words', () => {
+  const policy = compilePolicy(policyOf(QUORUM), { hash: 'sha256:h' });
+  const asked = {
+    spiffeId: SETTLE,
+    key: 'treasury/settlement',
+    operation: 'sign',
+    algorithm: 'ES256',
+    circumstances: {
+      now: NOW,
+      clockDoubtMs: 0,
+      bytes: 10,
+      content: 'message',
+      version: 0,
+      evidence: ['x509-svid'],
+      peerAddress: '',
+    },
+  } as const;
+  expect(explainText(policy.explain(asked))).toBe(
+    'pending, by the rule settles: needs 2 approvals of treasury, within 15m\npolicy sha256:h\n  allow settles  matches: needs 2 approvals of treasury, within 15m\n',
+  );
+  const { circumstances: _, ...unknown } = asked;
+  expect(explainText(policy.explain(unknown))).toContain(
+    'what is asked for is not known, and it needs 2 approvals of treasury, within 15m',
+  );
 });
 
 describe('warned about', () => {

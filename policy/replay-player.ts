@@ -2,6 +2,7 @@
  * Requests decided with their limits and guards counted, for replays and for cases.
  */
 import type { ExplainedDecision, KeyUseQuestion, PolicySet } from './decision.ts';
+import { quorumWords } from './quorum-words.ts';
 import { ReplayGuards, ReplayLimits, type ReplayLimitsOptions } from './replay-counters.ts';
 
 /** What of a policy a replay asks. */
@@ -12,11 +13,14 @@ export type ReplayedPolicy = Pick<
 
 /** A decision with its limits and guards counted. */
 export interface PlayedDecision {
-  readonly effect: 'allow' | 'deny';
+  /** `pending`: people have to agree, and nobody says that they have. */
+  readonly effect: 'allow' | 'deny' | 'pending';
   /** The deciding rule; empty: none. */
   readonly rule: string;
-  /** Why it is denied, in words; empty where the rules alone say it. */
+  /** Why it is denied, or what it waits for, in words; empty where the rules alone say it. */
   readonly why: string;
+  /** Who had to agree, in words; empty: nobody. */
+  readonly quorum: string;
   /** Limits and guards have not been used after all. */
   giveBack(): void;
 }
@@ -39,14 +43,15 @@ export class PolicyPlayer {
     this.guards = new ReplayGuards(options.maxGuardValues);
   }
 
-  play(question: KeyUseQuestion): PlayedDecision {
+  /** @param isApproved people have agreed to this request, whoever a rule may ask */
+  play(question: KeyUseQuestion, isApproved = false): PlayedDecision {
     const { effect, rule, alternatives } = this.policy.decide(question);
     // As key use does after the rules: bare bytes could be anything.
     if (effect === 'allow' && question.operation === 'sign' && !this.policy.takesRawSigning(question.key)) {
-      return { effect: 'deny', rule, why: RAW_REFUSED, giveBack: NOTHING };
+      return { effect: 'deny', rule, why: RAW_REFUSED, quorum: '', giveBack: NOTHING };
     }
     if (effect === 'deny' || alternatives === undefined || alternatives.length === 0) {
-      return { effect, rule, why: '', giveBack: NOTHING };
+      return { effect, rule, why: '', quorum: '', giveBack: NOTHING };
     }
     const { circumstances } = question;
     const request = {
@@ -62,23 +67,30 @@ export class PolicyPlayer {
         refusal ??= { rule: allowance.rule, why: limitWords(taken.limit, taken.retryAfterMs) };
         continue;
       }
+      const quorum = allowance.quorum === undefined ? '' : quorumWords(allowance.quorum);
+      if (quorum !== '' && !isApproved) {
+        // What is not approved does not run, and uses nothing up.
+        taken.giveBack();
+        return { effect: 'pending', rule: allowance.rule, why: `needs ${quorum}`, quorum, giveBack: NOTHING };
+      }
       const reserved = this.guards.reserve(allowance.guards, question.key);
       if (!reserved.ok) {
         taken.giveBack();
         const why = `the guard \`${reserved.guard.id}\` does not hold: ${reserved.message}`;
-        return { effect: 'deny', rule: allowance.rule, why, giveBack: NOTHING };
+        return { effect: 'deny', rule: allowance.rule, why, quorum: '', giveBack: NOTHING };
       }
       return {
         effect: 'allow',
         rule: allowance.rule,
         why: '',
+        quorum,
         giveBack: () => {
           taken.giveBack();
           reserved.release();
         },
       };
     }
-    return { effect: 'deny', ...(refusal ?? { rule, why: '' }), giveBack: NOTHING };
+    return { effect: 'deny', ...(refusal ?? { rule, why: '' }), quorum: '', giveBack: NOTHING };
   }
 }
 

@@ -81,6 +81,54 @@ const ONE_PER_SECOND = {
   window: 'smooth',
 } as const;
 
+describe('a simulation with approvals', () => {
+  const people = `version: 1
+approvers:
+  - id: anna
+    keys: [{ method: jws, publicKey: '{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}' }]
+groups: { treasury: [anna] }
+rules:`;
+  const asking = compilePolicy(
+    new TextEncoder().encode(`${people}${SIGNS}    quorum: { approvals: 1, of: treasury, within: 15m }\n`),
+    { hash: 'sha256:new' },
+  );
+  const free = policy(SIGNS);
+  const none = policy(SIGNS.replace('payments/jwt', 'payments/other'));
+  const approved = (): object => {
+    const used = entry() as { inputs: object };
+    return { ...used, inputs: { ...used.inputs, approval: { id: 'a-1', votes: [1] } } };
+  };
+  const waiting = (): object => entry({ ...DENIED, reason: 'APPROVAL_REQUIRED' });
+
+  test.each([
+    ['free', 'free', 'stillAllowed', undefined],
+    ['free', 'asking', 'nowDenied', 'needs 1 approval of treasury, within 15m'],
+    ['approved', 'asking', 'stillAllowed', undefined],
+    ['approved', 'free', 'nowAllowed', 'without approvals'],
+    ['approved', 'none', 'nowDenied', 'key does not match'],
+    ['waiting', 'asking', 'stillDenied', undefined],
+    ['waiting', 'free', 'nowAllowed', 'without approvals'],
+    ['waiting', 'none', 'nowDenied', 'key does not match'],
+    ['denied', 'asking', 'nowAllowed', 'needs 1 approval of treasury, within 15m'],
+    ['denied', 'none', 'stillDenied', undefined],
+  ] as const)('%s, then %s: %s', (before, after, outcome, why) => {
+    const entries = { free: entry, approved, waiting, denied: () => entry(DENIED) };
+    const report = simulate({ free, asking, none }[after], [entries[before]()]);
+    expect(report[outcome]).toBe(1);
+    expect(report.requests).toBe(1);
+    if (why === undefined) expect(report.flips).toEqual([]);
+    else expect(report.flips[0]?.why).toContain(why);
+  });
+
+  test('gives no leave without approvals where there was one with', () => {
+    const { flips } = simulate(free, [approved(), waiting()]);
+    expect(flips.map(({ change, requests }) => [change, requests])).toEqual([
+      ['now allowed', 1],
+      ['now allowed', 1],
+    ]);
+  });
+});
+
 describe('a simulation', () => {
   test('finds what the new policy no longer allows, and says by which rule and why', () => {
     const report = simulate(policy(SIGNS), [

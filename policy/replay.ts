@@ -14,6 +14,8 @@ export interface RecordedRequest {
   readonly question: KeyUseQuestion;
   /** What the policy in force said. */
   readonly effect: 'allow' | 'deny';
+  /** People were asked: they had agreed where it was allowed, and had not where it was denied. */
+  readonly isAsked: boolean;
   readonly rule: string;
   /** The token was not asked, so that limits and guards got back what they had given. */
   readonly isUnused: boolean;
@@ -69,6 +71,10 @@ export function readRecordedEntry(entry: unknown): RecordedEntry {
       time,
       question: { spiffeId: subject, operation, key, algorithm, circumstances },
       effect: decision,
+      isAsked:
+        decision === 'deny'
+          ? reason === 'APPROVAL_REQUIRED'
+          : isRecord(entry.inputs) && isRecord(entry.inputs.approval),
       rule,
       isUnused: decision === 'allow' && entry.performed === 'no',
       isIncomplete: circumstances === undefined,
@@ -101,7 +107,10 @@ function rebuild(
   };
 }
 
-/** Requests of one kind that another policy decides otherwise. */
+/**
+ * Requests of one kind that another policy decides otherwise. What now needs approvals counts as denied where it was
+ * allowed without, and as allowed where it was refused.
+ */
 export interface Flip {
   readonly change: 'now denied' | 'now allowed';
   readonly workload: string;
@@ -246,9 +255,10 @@ export class Simulation {
         return this.#withoutReplay(request);
       }
     }
-    const played = this.#player.play(question);
+    const played = this.#player.play(question, effect === 'allow' && request.isAsked);
     if (played.effect === 'allow' && request.isUnused) played.giveBack();
-    if (played.effect !== effect) return this.#flip(request, played);
+    if (leave(played.effect, played.quorum !== '') !== leave(effect, request.isAsked))
+      return this.#flip(request, played);
     if (effect === 'deny') return this.#counting('still denied');
     if (played.rule !== request.rule) this.#byAnotherRule++;
     return this.#counting('still allowed');
@@ -276,12 +286,23 @@ export class Simulation {
 
   #flip(request: RecordedRequest, played: PlayedDecision): (requests: number) => void {
     const { question, leaf, time, rule } = request;
-    const change = played.effect === 'deny' ? 'now denied' : 'now allowed';
+    const before = leave(request.effect, request.isAsked);
+    const after = leave(played.effect, played.quorum !== '');
+    const change = after < before ? 'now denied' : 'now allowed';
     const { spiffeId: workload, key, operation } = question;
-    const name = JSON.stringify([change, workload, key, operation, rule, played.rule]);
+    const name = JSON.stringify([change, workload, key, operation, rule, played.rule, after]);
     let group = this.#flips.get(name);
     if (group === undefined && this.#flips.size < this.#maxFlips) {
-      const why = played.effect === 'allow' ? '' : played.why !== '' ? played.why : this.#explain(question);
+      const why =
+        after === WITH_APPROVALS
+          ? `needs ${played.quorum}`
+          : after === FREELY
+            ? before === WITH_APPROVALS
+              ? 'without approvals'
+              : ''
+            : played.why !== ''
+              ? played.why
+              : this.#explain(question);
       group = {
         flip: {
           change,
@@ -349,6 +370,14 @@ export class Simulation {
       isGuardHistoryCut: this.#player.guards.isFull,
     };
   }
+}
+
+const [NOT_AT_ALL, WITH_APPROVALS, FREELY] = [0, 1, 2] as const;
+
+/** How much of a leave it is, so that more and less can be told apart: whether people agree is theirs, not the policy's. */
+function leave(effect: PlayedDecision['effect'], isAsked: boolean): 0 | 1 | 2 {
+  if (isAsked) return WITH_APPROVALS;
+  return effect === 'allow' ? FREELY : NOT_AT_ALL;
 }
 
 function isRecord(value: unknown): value is { readonly [name: string]: unknown } {

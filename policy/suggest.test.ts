@@ -158,6 +158,18 @@ rules:
     ]);
   });
 
+  test('makes no rule without a quorum of what people had agreed to', () => {
+    const used = entryOf(sign, true, 0) as { inputs: object };
+    const { notes, rules } = suggestionFrom([
+      { ...used, inputs: { ...used.inputs, approval: { id: 'a-1', votes: [1] } } },
+      { ...entryOf(sign, false, 1), reason: 'APPROVAL_REQUIRED' },
+    ]);
+    expect(rules).toBe(0);
+    expect(notes).toEqual([
+      `${sign.workload} used ${sign.key} 1 times after people had agreed: not in it, write a rule with \`quorum\``,
+    ]);
+  });
+
   test('does not let an entry write into the file', () => {
     const { yaml, rules } = suggestionFrom([
       entryOf({ ...sign, key: 'x"]\nrules: []' }, true, 0),

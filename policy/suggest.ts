@@ -18,6 +18,8 @@ interface Use {
   readonly workload: string;
   readonly key: string;
   readonly allowed: Map<Operation, AllowedUse>;
+  /** Requests that people had agreed to: no rule without a quorum follows from them. */
+  approved: number;
   /** `operation algorithm` of what was refused, and how often. */
   readonly refused: Map<string, number>;
 }
@@ -66,13 +68,17 @@ export class SuggestionBuilder {
   add(entry: unknown): void {
     const recorded = readRecordedEntry(entry);
     if (recorded.kind !== 'request') return;
-    const { question, effect, time } = recorded.request;
+    const { question, effect, isAsked, time } = recorded.request;
     if (this.#workloads?.has(question.spiffeId) === false || !canBeNamed(question)) return;
     if (this.#firstTime === '') this.#firstTime = time;
     this.#lastTime = time;
     const use = this.#use(question);
     if (use === undefined) {
       this.#left++;
+      return;
+    }
+    if (isAsked) {
+      use.approved += Number(effect === 'allow');
       return;
     }
     const { operation } = question;
@@ -97,7 +103,7 @@ export class SuggestionBuilder {
     const name = `${spiffeId} ${key}`;
     let use = this.#uses.get(name);
     if (use === undefined && this.#uses.size < MAX_USES) {
-      use = { workload: spiffeId, key, allowed: new Map(), refused: new Map() };
+      use = { workload: spiffeId, key, allowed: new Map(), approved: 0, refused: new Map() };
       this.#uses.set(name, use);
     }
     return use;
@@ -154,6 +160,12 @@ function mergedRules(uses: readonly Use[], notes: string[]): SuggestedRule[] {
   const byWorkload = new Map<string, { workload: string; body: Body; keys: string[]; requests: number }>();
   const sorted = uses.toSorted((a, b) => compare(a.workload, b.workload) || compare(a.key, b.key));
   for (const use of sorted) {
+    if (use.approved > 0) {
+      note(
+        notes,
+        `${use.workload} used ${use.key} ${use.approved} times after people had agreed: not in it, write a rule with \`quorum\``,
+      );
+    }
     for (const { requests, ...body } of bodiesOf(use, notes)) {
       const name = JSON.stringify([use.workload, body]);
       let entry = byWorkload.get(name);
