@@ -1,4 +1,5 @@
 import type { Allowance } from '../../policy/decision.ts';
+import type { EntryValue } from '../audit/entry.ts';
 import type { ActContent } from './act.ts';
 
 /** A request that needs people to agree, as whoever decided on it describes it. */
@@ -22,6 +23,8 @@ export interface ApprovalUse {
   /** Leaf indices of the votes that counted: the entry of the use cites them. */
   readonly votes: readonly number[];
   readonly isEmergency: boolean;
+  /** What the entry of the use says of it: id, number of the use, leaf indices and digests of the signatures. */
+  readonly record: EntryValue;
   /** Only when the operation provably did not run. */
   giveBack(): void;
 }

@@ -147,6 +147,7 @@ const KINDS: ReadonlySet<string> = new Set<EntryKind>([
   'key-proof',
   'policy',
   'token',
+  'approval',
   'freeze',
   'unfreeze',
   'log',

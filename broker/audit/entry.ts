@@ -21,6 +21,8 @@ export type EntryKind =
   | 'policy'
   /** a token changed state, was quarantined or unblocked; a login was attempted */
   | 'token'
+  /** an approval was asked for, given, refused or withdrawn; uses of one are entries of what was done */
+  | 'approval'
   | 'freeze'
   | 'unfreeze'
   /** the log about itself: opened, recovered, counts lost in a crash */

@@ -104,6 +104,26 @@ const MIGRATIONS: readonly string[] = [
   `
   ALTER TABLE key_version ADD COLUMN raw_signing INTEGER NOT NULL DEFAULT 0;
   `,
+  `
+  CREATE TABLE approval (
+    id TEXT PRIMARY KEY, request_key TEXT NOT NULL, act TEXT NOT NULL, catalog_entry TEXT NOT NULL,
+    quorum TEXT NOT NULL, state TEXT NOT NULL, reason TEXT NOT NULL, closed_by TEXT NOT NULL,
+    opened_at INTEGER NOT NULL, not_after INTEGER NOT NULL, closed_at INTEGER NOT NULL,
+    used INTEGER NOT NULL, taken INTEGER NOT NULL, change INTEGER NOT NULL, opened_leaf INTEGER
+  ) STRICT;
+  CREATE UNIQUE INDEX approval_change ON approval (change);
+  CREATE INDEX approval_state ON approval (state, closed_at);
+  CREATE TABLE approval_attachment (
+    approval TEXT PRIMARY KEY, content BLOB NOT NULL
+  ) STRICT;
+  CREATE TABLE approval_vote (
+    approval TEXT NOT NULL, number INTEGER NOT NULL, approver TEXT NOT NULL, key TEXT NOT NULL,
+    signature TEXT NOT NULL, leaf INTEGER, PRIMARY KEY (approval, number)
+  ) STRICT;
+  CREATE TABLE approval_notice (
+    approval TEXT NOT NULL, kind TEXT NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (approval, kind, at)
+  ) STRICT, WITHOUT ROWID;
+  `,
 ];
 
 export class StateStore {

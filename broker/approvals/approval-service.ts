@@ -1,0 +1,1034 @@
+/**
+ * Requests for approvals, the votes on them and their uses.
+ *
+ * Longer than most files because the order of the steps is the security property: it is to be read in one piece. Rows
+ * are written before their entry and count only after it; what is used is verified again over the act made from the
+ * actual request, by the policy in force, in the same turn of the event loop in which it is consumed.
+ */
+import { createHash, randomBytes } from 'node:crypto';
+import type { ApprovalPolicy, ApproverKey, Quorum } from '../../policy/quorum.ts';
+import { canonicalize } from '../audit/canonical.ts';
+import { AuditError, type AuditLog, type EntryDraft } from '../audit/entry.ts';
+import { Failure } from '../keyuse/failure.ts';
+import type { ApprovalRow, ApprovalStore } from '../state/approval-rows.ts';
+import {
+  type Act,
+  ANY,
+  type ApprovalState,
+  actDocument,
+  actTime,
+  approvalId,
+  contentProblem,
+  parseAct,
+  type VoteSignature,
+} from './act.ts';
+import {
+  type Actor,
+  closeDraft,
+  OPERATIONS,
+  openDraft,
+  subjectOf,
+  useRecord,
+  voteDraft,
+} from './approval-entries.ts';
+import { type ApprovalView, type Notice, type NoticeKind, noticeOf, viewOf } from './approval-view.ts';
+import type { Approvals, ApprovalUse, Petition } from './approvals.ts';
+import type { RelyingParty } from './passkey.ts';
+import { type ApprovalLog, checkState, type StateCheck } from './state-check.ts';
+import {
+  approverObjection,
+  type CastVote,
+  countingVotes,
+  isQuorate,
+  keyObjection,
+  presenceObjection,
+  type TallyContext,
+} from './tally.ts';
+import { spkiOf, type VerifiedVote, VoteFormatError, verifyVote } from './vote-signature.ts';
+
+export interface ApprovalLimits {
+  /** Open approvals of one requester under one rule, of one rule, and of all. */
+  readonly perRequesterAndRule: number;
+  readonly perRule: number;
+  readonly total: number;
+  /** After a rejection, until the same requester may ask again under that rule; doubled by each more within an hour. */
+  readonly pauseMs: number;
+  readonly maxPauseMs: number;
+  /** How long what was closed can still be looked at. */
+  readonly retentionMs: number;
+}
+
+export const DEFAULT_LIMITS: ApprovalLimits = {
+  perRequesterAndRule: 20,
+  perRule: 1000,
+  total: 20_000,
+  pauseMs: 30_000,
+  maxPauseMs: 15 * 60_000,
+  retentionMs: 30 * 86_400_000,
+};
+
+export interface ApprovalServiceOptions {
+  readonly store: ApprovalStore;
+  readonly audit: Pick<AuditLog, 'append' | 'appendRefusal' | 'origin' | 'failure' | 'size'>;
+  readonly policy: () => ApprovalPolicy & { readonly maxClockDoubtMs: number };
+  /** Milliseconds of the Unix epoch, and how far that may be wrong. */
+  readonly clock: { now(): number; doubtMs(): number };
+  readonly isFrozen: (spiffeId: string) => boolean;
+  /** Whether a token that the broker logs in to has this key (SubjectPublicKeyInfo, DER). */
+  readonly isTokenKey: (spki: Uint8Array) => boolean;
+  /** Where passkeys are used; undefined: none count. */
+  readonly relyingParty?: RelyingParty | undefined;
+  /** Resolves once it is somebody else's to deliver; what it rejects for is told again. */
+  readonly notify?: ((notice: Notice) => Promise<void>) | undefined;
+  readonly limits?: Partial<ApprovalLimits> | undefined;
+  readonly log: (
+    level: 'info' | 'warn' | 'error',
+    message: string,
+    fields?: Record<string, string | number>,
+  ) => void;
+}
+
+/** Who votes: an approver, as the connection or the sign-in says. */
+export interface Voter extends Actor {
+  readonly approver: string;
+}
+
+interface Live {
+  readonly row: Omit<ApprovalRow, 'state' | 'used' | 'taken'>;
+  readonly act: Act;
+  readonly quorum: Quorum;
+  state: 'open' | 'approved';
+  votes: readonly CastVote[];
+  nextVote: number;
+  isReminded: boolean;
+}
+
+/** What a petition asks for, before it has times and a nonce. */
+type Asked = Pick<
+  Act,
+  'requester' | 'operation' | 'key' | 'version' | 'algorithm' | 'content' | 'rule' | 'authority' | 'uses'
+>;
+
+interface Taking {
+  readonly id: string;
+  readonly petition: Petition;
+  readonly resolve: (use: ApprovalUse) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+const OPEN_STATES = ['open', 'approved'] as const;
+const TICK_MS = 1000;
+const HOUR_MS = 3_600_000;
+const PRUNE_TICKS = 600;
+/** Rejections: more make no pause longer. */
+const MAX_REMEMBERED = 16;
+/** When somebody may have voted on something meanwhile. */
+const ROOM_MS = 60_000;
+const MAX_REASON_BYTES = 500;
+const CHANGED = 'the rule or the key has changed';
+const NO_SUCH = 'there is no such approval that you may see';
+
+export class ApprovalService implements Approvals {
+  readonly #o: ApprovalServiceOptions;
+  readonly #limits: ApprovalLimits;
+  readonly #live = new Map<string, Live>();
+  readonly #byRequest = new Map<string, string>();
+  readonly #opening = new Map<string, { readonly asked: Asked; readonly opened: Promise<string> }>();
+  /** What was found of signatures: a pure function of document, key and signature, so that it never goes stale. */
+  readonly #verified = new WeakMap<CastVote, VerifiedVote | false>();
+  readonly #authorities = new WeakMap<object, Map<string, string>>();
+  readonly #ownKeys = new Map<string, Buffer>();
+  readonly #watchers = new Set<() => void>();
+  readonly #rejections = new Map<string, number[]>();
+  #taking: Taking[] = [];
+  #stopped: string | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #seenPolicy: ApprovalPolicy | undefined;
+  #ticks = 0;
+  #progress = -1;
+  #isTelling = false;
+
+  constructor(options: ApprovalServiceOptions) {
+    this.#o = options;
+    this.#limits = { ...DEFAULT_LIMITS, ...options.limits };
+  }
+
+  /** Compares the state with the log and begins to serve. Before it, nothing can be approved. */
+  async start(log: ApprovalLog): Promise<StateCheck> {
+    const check = await checkState(this.#o.store, log, this.#o.clock.now());
+    this.#stopped = check.problem;
+    this.#progress = this.#o.store.progress;
+    this.#load();
+    for (const live of this.#live.values()) await this.#verify(live);
+    this.#timer = setInterval(() => this.tick(), TICK_MS).unref();
+    return check;
+  }
+
+  /** Why nothing can be approved until an operator decides; undefined: it can. */
+  get stopped(): string | undefined {
+    return this.#stopped;
+  }
+
+  get openCount(): number {
+    return this.#live.size;
+  }
+
+  close(): void {
+    clearInterval(this.#timer);
+    this.#putProgress();
+    this.#timer = undefined;
+  }
+
+  #load(): void {
+    this.#live.clear();
+    this.#byRequest.clear();
+    for (const row of this.#o.store.inStates(OPEN_STATES)) if (row.openedLeaf !== null) this.#remember(row);
+    for (const row of this.#o.store.closedSince('rejected', this.#o.clock.now() - HOUR_MS)) {
+      const { requester, rule } = parseAct(row.act);
+      this.#noteRejection(requester, rule, row.closedAt);
+    }
+  }
+
+  #noteRejection(requester: string, rule: string, at: number): void {
+    const name = JSON.stringify([requester, rule]);
+    const earlier = this.#rejections.get(name) ?? [];
+    this.#rejections.set(
+      name,
+      [...earlier.filter((other) => at - other < HOUR_MS), at].slice(-MAX_REMEMBERED),
+    );
+  }
+
+  #remember(row: ApprovalRow): Live {
+    const votes = this.#o.store.votes(row.id);
+    const live: Live = {
+      row,
+      act: parseAct(row.act),
+      quorum: JSON.parse(row.quorum) as Quorum,
+      state: row.state as Live['state'],
+      votes: votes.flatMap(({ approver, key, signature, leaf }) =>
+        leaf === null
+          ? []
+          : [
+              {
+                approver,
+                key: JSON.parse(key) as ApproverKey,
+                signature: JSON.parse(signature) as VoteSignature,
+                leafIndex: leaf,
+              },
+            ],
+      ),
+      nextVote: (votes.at(-1)?.number ?? 0) + 1,
+      isReminded: false,
+    };
+    this.#live.set(row.id, live);
+    this.#byRequest.set(row.requestKey, row.id);
+    return live;
+  }
+
+  #forget(live: Live): void {
+    this.#live.delete(live.row.id);
+    if (this.#byRequest.get(live.row.requestKey) === live.row.id) this.#byRequest.delete(live.row.requestKey);
+  }
+
+  // Asking ----------------------------------------------------------------------------------------------------------
+
+  async take(petition: Petition): Promise<ApprovalUse> {
+    this.#requireState();
+    const asked = this.#asked(petition);
+    this.#now();
+    const id = await this.#findOrOpen(asked, petition);
+    const live = this.#live.get(id);
+    if (live !== undefined) await this.#verify(live);
+    return await new Promise<ApprovalUse>((resolve, reject) => {
+      if (this.#taking.push({ id, petition, resolve, reject }) === 1) setImmediate(() => this.#consume());
+    });
+  }
+
+  /** The act but for times and nonce. @throws Failure REQUEST_INVALID, POLICY_DENIED */
+  #asked(petition: Petition): Asked {
+    const { requester, operation, key, version, algorithm, content, attachment, allowance } = petition;
+    const { rule, quorum } = allowance;
+    if (quorum === undefined || !Number.isSafeInteger(quorum.approvals) || quorum.approvals < 1)
+      throw new Failure('POLICY_DENIED', 'the policy does not allow this');
+    const authority = this.#authority(rule, requester, key, petition.catalogEntry);
+    if (quorum.covers === 'rule') {
+      return {
+        requester,
+        operation: ANY,
+        key,
+        version: 0,
+        algorithm: ANY,
+        content: { kind: 'any' },
+        rule,
+        authority,
+        uses: quorum.uses,
+      };
+    }
+    const problem = contentProblem(content, attachment);
+    if (problem !== undefined)
+      throw new Failure('REQUEST_INVALID', `nobody can be asked to approve this: ${problem}`);
+    if (content.kind === 'not-shown' && !quorum.blind)
+      throw new Failure(
+        'POLICY_DENIED',
+        'approvers would not see what they approve: send the message, not its digest',
+      );
+    return { requester, operation, key, version, algorithm, content, rule, authority, uses: quorum.uses };
+  }
+
+  /** @throws Failure POLICY_DENIED when the policy in force knows no such rule */
+  #authority(rule: string, requester: string, key: string, catalogEntry: string): string {
+    const policy = this.#o.policy();
+    let known = this.#authorities.get(policy);
+    if (known === undefined || known.size > 10_000) {
+      known = new Map();
+      this.#authorities.set(policy, known);
+    }
+    const name = JSON.stringify([rule, requester, key, catalogEntry]);
+    let authority = known.get(name);
+    if (authority === undefined) {
+      const meaning = policy.authorityOf(rule, requester, key);
+      if (meaning === '') throw new Failure('POLICY_DENIED', 'the policy does not allow this');
+      authority = sha256(canonicalize({ rule: meaning, catalogEntry }));
+      known.set(name, authority);
+    }
+    return authority;
+  }
+
+  async #findOrOpen(asked: Asked, petition: Petition): Promise<string> {
+    const requestKey = sha256(canonicalize(asked));
+    const found = this.#byRequest.get(requestKey);
+    if (found !== undefined) {
+      const live = this.#live.get(found)!;
+      if (!this.#isOver(live)) return found;
+      this.#close(live, 'expired', 'its time is over', 'lastmile');
+    }
+    return this.#opening.get(requestKey)?.opened ?? this.#open(requestKey, asked, petition);
+  }
+
+  #open(requestKey: string, asked: Asked, petition: Petition): Promise<string> {
+    const quorum = petition.allowance.quorum!;
+    this.#requireRoom(asked);
+    const now = this.#now();
+    const act: Act = {
+      v: 1,
+      origin: this.#o.audit.origin,
+      ...asked,
+      notBefore: actTime(now),
+      notAfter: actTime(now + quorum.withinMs),
+      nonce: randomBytes(16).toString('base64url'),
+    };
+    const document = actDocument(act);
+    const id = approvalId(document);
+    const attachment = asked.content.kind === 'attached' ? petition.attachment : undefined;
+    this.#durably(() =>
+      this.#o.store.insert(
+        {
+          id,
+          requestKey,
+          act: document,
+          catalogEntry: petition.catalogEntry,
+          quorum: JSON.stringify(quorum),
+          state: 'open',
+          openedAt: now,
+          notAfter: Date.parse(act.notAfter),
+          openedLeaf: null,
+        },
+        attachment,
+      ),
+    );
+    const opened = this.#append(openDraft(id, act, quorum))
+      .then((leafIndex) => {
+        this.#durably(() => {
+          this.#o.store.opened(id, leafIndex);
+          this.#tell(id, 'opened', now);
+        });
+        this.#remember(this.#o.store.find(id)!);
+        this.#changed();
+        return id;
+      })
+      .finally(() => this.#opening.delete(requestKey));
+    this.#opening.set(requestKey, { asked, opened });
+    return opened;
+  }
+
+  /** Nobody can flood approvers. @throws Failure RATE_LIMITED */
+  #requireRoom({ requester, rule }: Asked): void {
+    const { total, perRule, perRequesterAndRule } = this.#limits;
+    const others = [
+      ...[...this.#live.values()].map(({ act }) => act),
+      ...[...this.#opening.values()].map((opening) => opening.asked),
+    ];
+    const ofRule = others.filter((other) => other.rule === rule);
+    if (ofRule.filter((other) => other.requester === requester).length >= perRequesterAndRule)
+      throw rateLimited('too many of your requests wait for approval', ROOM_MS);
+    if (ofRule.length >= perRule || others.length >= total)
+      throw rateLimited('too many requests wait for approval', ROOM_MS);
+    const waitMs = this.#pause(requester, rule);
+    if (waitMs > 0)
+      throw rateLimited('a request of yours was rejected: there is a pause before the next', waitMs);
+  }
+
+  #pause(requester: string, rule: string): number {
+    const now = this.#o.clock.now();
+    const recent = (this.#rejections.get(JSON.stringify([requester, rule])) ?? []).filter(
+      (at) => now - at < HOUR_MS,
+    );
+    const last = recent.at(-1);
+    if (last === undefined) return 0;
+    const pauseMs = Math.min(this.#limits.maxPauseMs, this.#limits.pauseMs * 2 ** (recent.length - 1));
+    return Math.max(0, last + pauseMs - now);
+  }
+
+  // Using -----------------------------------------------------------------------------------------------------------
+
+  /** Everything that waits, in one transaction and one sync. */
+  #consume(): void {
+    const taking = this.#taking;
+    this.#taking = [];
+    const outcomes: (() => void)[] = [];
+    try {
+      this.#requireState();
+      this.#o.store.transaction(() => {
+        for (const one of taking) {
+          try {
+            const use = this.#takeOne(one);
+            outcomes.push(() => one.resolve(use()));
+          } catch (error) {
+            if (!(error instanceof Failure)) throw error;
+            outcomes.push(() => one.reject(error));
+          }
+        }
+      });
+    } catch (cause) {
+      const failure = cause instanceof Failure ? cause : away(cause);
+      for (const { reject } of taking) reject(failure);
+      return;
+    }
+    for (const settle of outcomes) settle();
+    this.#changed();
+  }
+
+  /** Inside the transaction. Nothing of what was found before is believed but pure results. */
+  #takeOne({ id, petition }: Taking): () => ApprovalUse {
+    const live = this.#live.get(id);
+    if (live === undefined) throw required(id, 'the approval was closed while you asked');
+    const quorum = petition.allowance.quorum!;
+    const { notBefore, notAfter, nonce } = live.act;
+    const act: Act = {
+      v: 1,
+      origin: this.#o.audit.origin,
+      ...this.#asked(petition),
+      notBefore,
+      notAfter,
+      nonce,
+    };
+    const withinMs = Date.parse(notAfter) - Date.parse(notBefore);
+    if (actDocument(act) !== live.row.act || withinMs > quorum.withinMs + 1000)
+      throw required(id, 'what is asked for is not what was approved');
+    if (this.#isOver(live)) throw required(id, 'the approval has expired');
+    const counting = this.#counting(live, quorum);
+    if (!isQuorate(counting, quorum)) throw required(id, this.#standing(live, counting));
+    const taken = this.#o.store.takeUse(id, act.uses);
+    if (taken === undefined) throw required(id, 'the approval is used up');
+    const isLast = taken.used >= act.uses;
+    const now = this.#o.clock.now();
+    if (isLast) this.#o.store.close(id, OPEN_STATES, 'used', '', '', now);
+    if (quorum.emergency) this.#tell(id, 'emergency-used', now);
+    return () => {
+      if (isLast) this.#forget(live);
+      if (quorum.emergency)
+        this.#o.log('warn', 'emergency access was used', {
+          approval: id,
+          rule: act.rule,
+          requester: act.requester,
+        });
+      return {
+        id,
+        votes: counting.map(({ leafIndex }) => leafIndex),
+        isEmergency: quorum.emergency,
+        record: useRecord(id, taken.number, counting, quorum.emergency),
+        giveBack: () => this.#giveBack(live),
+      };
+    };
+  }
+
+  #giveBack(live: Live): void {
+    const { id, requestKey } = live.row;
+    try {
+      this.#o.store.transaction(() => {
+        this.#o.store.giveUse(id);
+        this.#o.store.reopen(id);
+      });
+    } catch (error) {
+      this.#o.log('error', 'a use of an approval could not be given back, and stays used', {
+        approval: id,
+        error: String(error),
+      });
+      return;
+    }
+    // Asked for again meanwhile, the newer one stands; this one is found by its id.
+    if (this.#stopped !== undefined || this.#o.store.find(id)?.state !== 'approved') return;
+    this.#live.set(id, live);
+    if (!this.#byRequest.has(requestKey)) this.#byRequest.set(requestKey, id);
+  }
+
+  async approved(id: string, signal: AbortSignal): Promise<void> {
+    for (;;) {
+      this.#requireState();
+      const live = this.#live.get(id);
+      if (live === undefined) throw this.#closedFailure(id);
+      await this.#verify(live);
+      if (this.#isOver(live)) throw required(id, 'the approval has expired');
+      if (this.#isVoid(live)) {
+        this.#close(live, 'expired', CHANGED, 'lastmile');
+        throw required(id, 'the rule or the key has changed since: ask again');
+      }
+      if (isQuorate(this.#counting(live, live.quorum), live.quorum)) return;
+      await this.#nextChange(signal);
+      if (signal.aborted) throw required(id, 'not yet approved');
+    }
+  }
+
+  #closedFailure(id: string): Failure {
+    const row = this.#read(() => this.#o.store.find(id));
+    if (row === undefined) return required(id, 'there is no such approval');
+    return required(
+      id,
+      row.reason === '' ? `the approval is ${row.state}` : `the approval is ${row.state}: ${row.reason}`,
+    );
+  }
+
+  // Voting ----------------------------------------------------------------------------------------------------------
+
+  /**
+   * Takes an approver's signature: by whoever hands it in, for the person whose key made it.
+   *
+   * @param person whose signature it is; `by` may hand in another's
+   * @throws Failure
+   */
+  async approve(id: string, person: string, signature: VoteSignature, by: Voter): Promise<ApprovalView> {
+    return this.#onRecord(by, OPERATIONS.approve, id, async () => {
+      this.#requireState();
+      const live = this.#votable(id, by);
+      const context = this.#context();
+      const objection = approverObjection(person, live.quorum, live.act.requester, context);
+      if (objection !== undefined) throw new Failure('POLICY_DENIED', `\`${person}\` ${objection}`);
+      const { key, found } = await this.#keyOf(person, signature, live);
+      const problem =
+        keyObjection(person, key, live.quorum, context) ??
+        presenceObjection({ signature }, found, live.quorum);
+      if (problem !== undefined) throw new Failure('POLICY_DENIED', `\`${person}\` ${problem}`);
+      // The signature was read meanwhile: a rejection may have come between.
+      this.#votable(id, by);
+      if (this.#counting(live, live.quorum).some(({ approver }) => approver === person))
+        throw new Failure(
+          'REQUEST_INVALID',
+          `\`${person}\` has approved this already: another person is needed`,
+        );
+      const number = live.nextVote++;
+      this.#durably(() =>
+        this.#o.store.insertVote({
+          approval: id,
+          number,
+          approver: person,
+          key: JSON.stringify(key),
+          signature: canonicalize(signature),
+          leaf: null,
+        }),
+      );
+      const leafIndex = await this.#append(
+        voteDraft(id, live.act, by, { number, approver: person, key, signature }),
+      );
+      const vote: CastVote = { approver: person, key, signature, leafIndex };
+      this.#verified.set(vote, found);
+      const isOpen = this.#live.get(id) === live;
+      const votes = [...live.votes, vote];
+      const isApproved =
+        isOpen &&
+        live.state === 'open' &&
+        isQuorate(this.#counting({ ...live, votes }, live.quorum), live.quorum);
+      this.#durably(() => {
+        this.#o.store.voteLogged(id, number, leafIndex);
+        if (isApproved) {
+          this.#o.store.setState(id, 'open', 'approved');
+          this.#tell(id, 'approved', this.#o.clock.now());
+        } else this.#o.store.touch(id);
+      });
+      live.votes = votes;
+      if (isApproved) live.state = 'approved';
+      this.#changed();
+      return this.#view(this.#o.store.find(id)!);
+    });
+  }
+
+  /** Final. Needs no signature: it makes nothing possible, and one over the act would read as an approval. */
+  async reject(id: string, reason: string, by: Voter): Promise<ApprovalView> {
+    return this.#onRecord(by, OPERATIONS.reject, id, async () => {
+      this.#requireState();
+      requireReason(reason);
+      const live = this.#votable(id, by);
+      const objection = approverObjection(by.approver, live.quorum, live.act.requester, this.#context());
+      if (objection !== undefined) throw new Failure('POLICY_DENIED', `\`${by.approver}\` ${objection}`);
+      this.#close(live, 'rejected', reason, by.approver);
+      this.#noteRejection(live.act.requester, live.act.rule, this.#o.clock.now());
+      await this.#append(closeDraft(OPERATIONS.reject, id, live.act, by, by.approver, reason));
+      return this.#view(this.#o.store.find(id)!);
+    });
+  }
+
+  /** By who asked. */
+  async withdraw(id: string, by: Actor): Promise<ApprovalView> {
+    this.#requireState();
+    const live = this.#live.get(id);
+    if (live === undefined || live.act.requester !== by.spiffeId)
+      throw new Failure('REQUEST_INVALID', NO_SUCH);
+    this.#close(live, 'withdrawn', 'by who asked', by.spiffeId);
+    await this.#append(closeDraft(OPERATIONS.withdraw, id, live.act, by, undefined, 'by who asked'));
+    return this.#view(this.#o.store.find(id)!);
+  }
+
+  /** The key of this person that made the signature. @throws Failure REQUEST_INVALID, POLICY_DENIED */
+  async #keyOf(
+    person: string,
+    signature: VoteSignature,
+    live: Live,
+  ): Promise<{ readonly key: ApproverKey; readonly found: VerifiedVote }> {
+    const keys = this.#o.policy().approvers.get(person)?.keys ?? [];
+    try {
+      for (const key of keys) {
+        const found = await verifyVote(signature, key, live.row.act, this.#o.relyingParty);
+        if (found !== undefined) return { key, found };
+      }
+    } catch (cause) {
+      if (!(cause instanceof VoteFormatError)) throw cause;
+      throw new Failure('REQUEST_INVALID', `the signature ${cause.message}`, { cause });
+    }
+    throw new Failure('POLICY_DENIED', `the signature is not one of \`${person}\` over this very act`);
+  }
+
+  /** @throws Failure */
+  #votable(id: string, by: Voter): Live {
+    const live = this.#live.get(id);
+    if (live === undefined) {
+      const row = this.#o.store.find(id);
+      if (row === undefined || !this.#mayVoteOn(by.approver, JSON.parse(row.quorum) as Quorum))
+        throw new Failure('REQUEST_INVALID', NO_SUCH);
+      throw new Failure('REQUEST_INVALID', `the approval is ${row.state} already`);
+    }
+    if (!this.#mayVoteOn(by.approver, live.quorum)) throw new Failure('REQUEST_INVALID', NO_SUCH);
+    this.#now();
+    if (this.#isOver(live)) throw new Failure('REQUEST_INVALID', 'the approval has expired');
+    if (this.#isVoid(live)) {
+      this.#close(live, 'expired', CHANGED, 'lastmile');
+      throw new Failure(
+        'REQUEST_INVALID',
+        'the rule or the key has changed since: it has to be asked for again',
+      );
+    }
+    return live;
+  }
+
+  #mayVoteOn(approver: string, quorum: Quorum): boolean {
+    const policy = this.#o.policy();
+    return (
+      policy.approvers.has(approver) &&
+      quorum.groups.some((group) => policy.groupMembers(group).has(approver))
+    );
+  }
+
+  // Looking ---------------------------------------------------------------------------------------------------------
+
+  /** The approver that this SPIFFE ID is; undefined: none. A frozen one is none. */
+  approverOf(spiffeId: string): string | undefined {
+    if (this.#o.isFrozen(spiffeId)) return undefined;
+    for (const approver of this.#o.policy().approvers.values())
+      if (approver.spiffeId === spiffeId) return approver.id;
+    return undefined;
+  }
+
+  /** What this approver may vote on; with `all`, also what was closed, newest first. */
+  list(
+    approver: string,
+    options: { readonly all?: boolean; readonly limit?: number } = {},
+  ): readonly ApprovalView[] {
+    const { all = false, limit = 100 } = options;
+    const states = all ? [...OPEN_STATES, 'rejected', 'withdrawn', 'expired', 'used'] : OPEN_STATES;
+    const views: ApprovalView[] = [];
+    for (const row of this.#rows(states)) {
+      if (views.length >= limit) break;
+      if (row.openedLeaf !== null && this.#mayVoteOn(approver, JSON.parse(row.quorum) as Quorum))
+        views.push(this.#view(row));
+    }
+    return views;
+  }
+
+  /** For an approver who may vote on it, or for who asked. */
+  get(
+    id: string,
+    who: { readonly approver?: string | undefined; readonly spiffeId?: string | undefined },
+  ): ApprovalView | undefined {
+    const row = this.#read(() => this.#o.store.find(id));
+    if (row === undefined || row.openedLeaf === null) return undefined;
+    const isTheirs = who.spiffeId !== undefined && parseAct(row.act).requester === who.spiffeId;
+    const mayVote =
+      who.approver !== undefined && this.#mayVoteOn(who.approver, JSON.parse(row.quorum) as Quorum);
+    return isTheirs || mayVote ? this.#view(row) : undefined;
+  }
+
+  attachment(id: string, approver: string): Uint8Array | undefined {
+    return this.get(id, { approver }) === undefined
+      ? undefined
+      : this.#read(() => this.#o.store.attachment(id));
+  }
+
+  /** What has changed for this approver since the cursor; waits for something until the signal fires. */
+  async changes(
+    approver: string,
+    cursor: number,
+    signal: AbortSignal,
+  ): Promise<{ readonly views: readonly ApprovalView[]; readonly cursor: number }> {
+    for (let from = cursor; ; ) {
+      const rows = this.#read(() => this.#o.store.changedSince(from, 200));
+      const views = rows
+        .filter(
+          (row) => row.openedLeaf !== null && this.#mayVoteOn(approver, JSON.parse(row.quorum) as Quorum),
+        )
+        .map((row) => this.#view(row));
+      from = rows.at(-1)?.change ?? from;
+      if (views.length > 0 || signal.aborted) return { views, cursor: from };
+      if (rows.length === 0) await this.#nextChange(signal);
+    }
+  }
+
+  /** Where `changes` would begin to be told only what comes. */
+  get cursor(): number {
+    return this.#read(() => this.#o.store.lastChange());
+  }
+
+  #rows(states: readonly string[]): readonly ApprovalRow[] {
+    return this.#read(() => this.#o.store.inStates(states)).toReversed();
+  }
+
+  #view(row: ApprovalRow): ApprovalView {
+    const live = this.#live.get(row.id);
+    const quorum = JSON.parse(row.quorum) as Quorum;
+    const counting = live === undefined ? [] : this.#counting(live, quorum);
+    let state = row.state as ApprovalState;
+    if (live !== undefined) {
+      const isOver = this.#isOver(live) || this.#isVoid(live);
+      state = isOver ? 'expired' : isQuorate(counting, quorum) ? 'approved' : 'open';
+    }
+    return viewOf(
+      row,
+      state,
+      quorum,
+      this.#read(() => this.#o.store.votes(row.id)),
+      counting,
+    );
+  }
+
+  // Time, state and watchers ------------------------------------------------------------------------------------------
+
+  /** Once a second: what has expired, what is to be reminded of, what nobody has been told yet. */
+  tick(): void {
+    try {
+      const now = this.#o.clock.now();
+      const policy = this.#o.policy();
+      const hasChanged = policy !== this.#seenPolicy;
+      this.#seenPolicy = policy;
+      const ended: (readonly [Live, string])[] = [];
+      const reminded: Live[] = [];
+      for (const live of this.#live.values()) {
+        if (this.#isCertainlyOver(live)) ended.push([live, 'its time is over']);
+        else if (hasChanged && this.#isVoid(live)) ended.push([live, CHANGED]);
+        else if (this.#isReminderDue(live, now)) reminded.push(live);
+      }
+      if (ended.length + reminded.length > 0)
+        this.#o.store.transaction(() => {
+          for (const [{ row }, why] of ended)
+            if (this.#o.store.close(row.id, OPEN_STATES, 'expired', why, 'lastmile', now))
+              this.#tell(row.id, 'expired', now);
+          for (const { row } of reminded) this.#tell(row.id, 'reminder', row.notAfter);
+        });
+      for (const [live] of ended) this.#forget(live);
+      for (const live of reminded) live.isReminded = true;
+      if (ended.length > 0 || hasChanged) this.#changed();
+      if (this.#ticks++ % PRUNE_TICKS === 0) this.#o.store.prune(now - this.#limits.retentionMs);
+      this.#putProgress();
+    } catch (error) {
+      this.#o.log('warn', 'the state of approvals cannot be written', { error: String(error) });
+    }
+    void this.#deliver();
+  }
+
+  /** All durable entries have their rows: those come first. */
+  #putProgress(): void {
+    const { size } = this.#o.audit;
+    if (this.#stopped !== undefined || this.#timer === undefined || size <= this.#progress) return;
+    this.#o.store.putProgress(size);
+    this.#progress = size;
+  }
+
+  #isReminderDue(live: Live, now: number): boolean {
+    if (live.isReminded || live.state !== 'open') return false;
+    const { openedAt, notAfter } = live.row;
+    return now >= notAfter - (notAfter - openedAt) / 5;
+  }
+
+  /**
+   * An operator has looked into why state and log disagree: everything that is open is void, and is asked for again.
+   *
+   * @throws Failure
+   */
+  async acceptState(
+    by: Actor,
+    why: string,
+  ): Promise<{ readonly voided: number; readonly leafIndex: number }> {
+    requireReason(why);
+    if (this.#stopped === undefined)
+      throw new Failure('REQUEST_INVALID', 'state and log agree: there is nothing to accept');
+    const open = this.#read(() => this.#o.store.inStates(OPEN_STATES));
+    const draft: EntryDraft = {
+      kind: 'approval',
+      subject: by.spiffeId,
+      credential: by.credential,
+      peer: by.peer,
+      operation: OPERATIONS.accept,
+      decision: 'allow',
+      performed: 'yes',
+      detail: { why, problem: this.#stopped, voided: open.length },
+    };
+    const leafIndex = await this.#append(draft);
+    this.#durably(() => {
+      for (const { id } of open)
+        this.#o.store.close(
+          id,
+          OPEN_STATES,
+          'expired',
+          'the state was put back',
+          by.spiffeId,
+          this.#o.clock.now(),
+        );
+      this.#o.store.putProgress(leafIndex + 1);
+    });
+    this.#stopped = undefined;
+    this.#progress = leafIndex + 1;
+    this.#load();
+    this.#changed();
+    return { voided: open.length, leafIndex };
+  }
+
+  #close(live: Live, state: ApprovalState, reason: string, by: string): void {
+    const { id } = live.row;
+    const now = this.#o.clock.now();
+    this.#durably(() => {
+      if (!this.#o.store.close(id, OPEN_STATES, state, reason, by, now)) return;
+      if (state === 'rejected' || state === 'expired' || state === 'withdrawn') this.#tell(id, state, now);
+    });
+    this.#forget(live);
+    this.#changed();
+  }
+
+  /** Inside a transaction: whoever is to know will be told, also when the broker is killed now. */
+  #tell(approval: string, kind: NoticeKind, at: number): void {
+    if (this.#o.notify !== undefined) this.#o.store.notice({ approval, kind, at });
+  }
+
+  async #deliver(): Promise<void> {
+    const { notify, store } = this.#o;
+    if (notify === undefined || this.#isTelling) return;
+    this.#isTelling = true;
+    try {
+      for (const row of store.notices(100)) {
+        const approval = store.find(row.approval);
+        if (approval !== undefined) await notify(noticeOf(row, this.#view(approval)));
+        store.noticed(row);
+      }
+    } catch (error) {
+      this.#o.log('warn', 'approvers could not be told, and will be told again', { error: String(error) });
+    } finally {
+      this.#isTelling = false;
+    }
+  }
+
+  async #verify(live: Live): Promise<void> {
+    for (const vote of live.votes) {
+      if (this.#verified.has(vote)) continue;
+      let found: VerifiedVote | undefined;
+      try {
+        found = await verifyVote(vote.signature, vote.key, live.row.act, this.#o.relyingParty);
+      } catch (error) {
+        if (!(error instanceof VoteFormatError)) throw error;
+      }
+      this.#verified.set(vote, found ?? false);
+    }
+  }
+
+  #counting(live: Pick<Live, 'votes' | 'act'>, quorum: Quorum): readonly CastVote[] {
+    return countingVotes(
+      live.votes,
+      quorum,
+      live.act.requester,
+      this.#context(),
+      (vote) => this.#verified.get(vote) || undefined,
+    );
+  }
+
+  #standing(live: Live, counting: readonly CastVote[]): string {
+    return `${counting.length} of ${live.quorum.approvals} approvals are there; until ${live.act.notAfter}`;
+  }
+
+  #context(): TallyContext {
+    return {
+      policy: this.#o.policy(),
+      isFrozen: this.#o.isFrozen,
+      isBrokersOwn: (key) => this.#isBrokersOwn(key),
+    };
+  }
+
+  /** Fails closed: a key that cannot be read could be anybody's. */
+  #isBrokersOwn(key: ApproverKey): boolean {
+    const name = `${key.method} ${key.publicKey}`;
+    let spki = this.#ownKeys.get(name);
+    if (spki === undefined) {
+      try {
+        spki = spkiOf(key);
+      } catch (error) {
+        if (error instanceof VoteFormatError) return true;
+        throw error;
+      }
+      if (this.#ownKeys.size > 10_000) this.#ownKeys.clear();
+      this.#ownKeys.set(name, spki);
+    }
+    return this.#o.isTokenKey(spki);
+  }
+
+  /** Expired for certain, or not yet begun: a clock in doubt shortens, and never lengthens. */
+  #isOver({ act }: Pick<Live, 'act'>): boolean {
+    const now = this.#o.clock.now();
+    const doubt = this.#o.clock.doubtMs();
+    return now + doubt >= Date.parse(act.notAfter) || now + doubt < Date.parse(act.notBefore);
+  }
+
+  /** Over by any clock that this one can be: then it is closed, and not only refused. */
+  #isCertainlyOver({ row }: Live): boolean {
+    return this.#o.clock.now() - this.#o.clock.doubtMs() >= row.notAfter;
+  }
+
+  /** What gives its rule a meaning is no longer what it was when it was asked for. */
+  #isVoid({ act, row }: Live): boolean {
+    try {
+      return this.#authority(act.rule, act.requester, act.key, row.catalogEntry) !== act.authority;
+    } catch (error) {
+      if (error instanceof Failure) return true;
+      throw error;
+    }
+  }
+
+  /** @throws Failure BUSY while nobody knows the time well enough */
+  #now(): number {
+    const { clock } = this.#o;
+    if (clock.doubtMs() > this.#o.policy().maxClockDoubtMs)
+      throw new Failure('BUSY', 'the clock is in doubt, so that nobody can say what has expired');
+    return clock.now();
+  }
+
+  #requireState(): void {
+    if (this.#timer === undefined) throw new Failure('BUSY', 'approvals are not yet served');
+    if (this.#stopped !== undefined)
+      throw new Failure('BUSY', 'approvals are stopped until an operator has looked at their state');
+  }
+
+  /** @throws Failure BUSY: nothing of it was written */
+  #durably(body: () => void): void {
+    try {
+      this.#o.store.transaction(body);
+    } catch (cause) {
+      throw cause instanceof Failure ? cause : away(cause);
+    }
+  }
+
+  #read<T>(body: () => T): T {
+    try {
+      return body();
+    } catch (cause) {
+      throw away(cause);
+    }
+  }
+
+  async #append(draft: EntryDraft): Promise<number> {
+    try {
+      return (await this.#o.audit.append(draft)).leafIndex;
+    } catch (cause) {
+      if (!(cause instanceof AuditError)) throw cause;
+      throw new Failure(cause.reason, 'the audit log cannot be written, so nothing is approved', { cause });
+    }
+  }
+
+  /** A vote that is refused is on record as well. */
+  async #onRecord<T>(by: Voter, operation: string, id: string, run: () => Promise<T>): Promise<T> {
+    try {
+      return await run();
+    } catch (error) {
+      if (
+        error instanceof Failure &&
+        (error.reason === 'POLICY_DENIED' || error.reason === 'REQUEST_INVALID')
+      ) {
+        await this.#o.audit.appendRefusal({
+          kind: 'approval',
+          subject: subjectOf(by, by.approver),
+          credential: by.credential,
+          peer: by.peer,
+          operation,
+          decision: 'deny',
+          reason: error.reason,
+          performed: 'no',
+          detail: { approval: id.slice(0, 64), approver: by.approver, why: error.message },
+        });
+      }
+      throw error;
+    }
+  }
+
+  #nextChange(signal: AbortSignal): Promise<void> {
+    return new Promise((resolve) => {
+      const done = (): void => {
+        this.#watchers.delete(done);
+        signal.removeEventListener('abort', done);
+        resolve();
+      };
+      if (signal.aborted) {
+        resolve();
+        return;
+      }
+      this.#watchers.add(done);
+      signal.addEventListener('abort', done);
+    });
+  }
+
+  #changed(): void {
+    for (const wake of [...this.#watchers]) wake();
+    void this.#deliver();
+  }
+}
+
+function required(id: string, message: string): Failure {
+  return new Failure('APPROVAL_REQUIRED', message, { metadata: { approval: id } });
+}
+
+function rateLimited(message: string, waitMs: number): Failure {
+  return new Failure('RATE_LIMITED', message, { metadata: { retry_after: `${Math.ceil(waitMs / 1000)}s` } });
+}
+
+function away(cause: unknown): Failure {
+  return new Failure('BUSY', 'the state of approvals cannot be reached now', { cause });
+}
+
+function requireReason(reason: string): void {
+  if (reason.trim() === '' || Buffer.byteLength(reason) > MAX_REASON_BYTES)
+    throw new Failure('REQUEST_INVALID', 'a reason of at most 500 bytes is required: it goes into the log');
+}
+
+function sha256(text: string): string {
+  return createHash('sha256').update(text).digest('base64url');
+}
