@@ -100,6 +100,7 @@ describe('who is told', () => {
     ['a secret itself', '{ file: secret }', 'whsec_abc', 'secret'],
     ['two places for the secret', '{ file: secret }', '{ file: a, credential: b }', 'exactly one of'],
     ['a program that is searched for', /webhook:.*/, 'hook: [page]', 'must be an absolute path'],
+    ['a program that would be a variable', /webhook:.*/, 'hook: [/opt/a=b]', 'without `=`'],
     ['neither webhook nor hook', /webhook:.*/, 'timeout: 5s', 'exactly one of `webhook` and `hook`'],
     [
       'an event that there is not',

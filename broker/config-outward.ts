@@ -43,8 +43,8 @@ export function checkCourier({ courier, profile }: ConfigDocument, findings: Fin
         findings.add([...path, 'webhook', 'secret'], 'needs exactly one of `file` and `credential`');
     }
     const program = hook?.[0];
-    if (program !== undefined && !isAbsolute(program))
-      findings.add([...path, 'hook', 0], `${quoteSource(program)} must be an absolute path`);
+    if (program !== undefined && (!isAbsolute(program) || program.includes('=')))
+      findings.add([...path, 'hook', 0], `${quoteSource(program)} must be an absolute path without \`=\``);
   }
 }
 

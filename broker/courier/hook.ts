@@ -3,6 +3,8 @@ import type { HookDestination } from './courier-frames.ts';
 import { bodyOf, type Notice } from './notice.ts';
 import { DeliveryError } from './webhook.ts';
 
+const PATH = 'PATH=/usr/local/bin:/usr/bin:/bin';
+
 /**
  * One attempt: the program runs with its fixed arguments and the notice as one line of JSON on standard input. No shell,
  * no environment but a PATH, nothing of its output is read. Exit code 0 means delivered.
@@ -10,11 +12,12 @@ import { DeliveryError } from './webhook.ts';
  * @throws DeliveryError
  */
 export function runHook({ command, timeoutMs }: HookDestination, notice: Notice): Promise<void> {
-  const [program = '', ...args] = command;
   return new Promise((resolve, reject) => {
-    const child = spawn(program, args, {
+    // Node hands its own permissions down in NODE_OPTIONS, with every path that they name: `env -i` drops them. It puts
+    // the program in its own place, without a shell; a path with `=` is refused by the configuration.
+    const child = spawn('/usr/bin/env', ['-i', PATH, ...command], {
       cwd: '/',
-      env: { PATH: '/usr/local/bin:/usr/bin:/bin' },
+      env: {},
       stdio: ['pipe', 'ignore', 'ignore'],
       shell: false,
       // A group of its own: what it starts ends with it.
@@ -33,12 +36,18 @@ export function runHook({ command, timeoutMs }: HookDestination, notice: Notice)
       clearTimeout(timer);
       if (isLate) reject(new DeliveryError('did not end in time'));
       else if (code === 0) resolve();
-      else reject(new DeliveryError(signal === null ? `exit code ${code}` : `ended by ${signal}`));
+      else reject(new DeliveryError(howItEnded(code, signal)));
     });
     // A program that does not read what it is told may still do its work; its exit code says so.
     child.stdin.on('error', () => child.stdin.destroy());
     child.stdin.end(`${bodyOf(notice)}\n`);
   });
+}
+
+function howItEnded(code: number | null, signal: NodeJS.Signals | null): string {
+  if (signal !== null) return `ended by ${signal}`;
+  // POSIX, env: it was found and could not be run, or it was not found.
+  return code === 126 || code === 127 ? `cannot be started (exit code ${code})` : `exit code ${code}`;
 }
 
 function endGroup(pid: number | undefined): void {
