@@ -15,6 +15,10 @@ const context: CliContext = {
     const { serve } = await import('./main/serve.ts');
     await explained(() => serve(configPath, process.stdout));
   },
+  profileIssues: async (bytes, file) => {
+    const { profileIssuesOf } = await import('./main/profile-check.ts');
+    return profileIssuesOf(bytes, file);
+  },
   init: async (options) => {
     const [{ makeDevelopmentInstance }, { createLog }] = await Promise.all([
       import('./main/development.ts'),

@@ -61,6 +61,8 @@ const ADMIN_METHODS = [
   'Admin.Freeze',
   'Admin.Unfreeze',
   'Admin.ListFreezes',
+  'Admin.AcceptClock',
+  'Admin.CheckPolicy',
   'Admin.ExplainPolicy',
   'Admin.ReloadPolicy',
   'Admin.GetPolicy',

@@ -81,6 +81,7 @@ beforeEach(() => {
     policies: () => {
       throw new Error('not asked here');
     },
+    clock: { now: () => Date.now(), doubtMs: () => 0, accept: () => undefined },
     approvals: () => people,
   };
 });

@@ -27,6 +27,7 @@ const FULL = new AuditError('AUDIT_UNAVAILABLE', 'no space left');
 
 const policies: PolicyVersions = {
   current: { hash: 'sha256:first' },
+  check: async () => ({ issues: [], warnings: [], summary: undefined }),
   reload: async () => ({ hash: 'sha256:second' }),
   read: async () => undefined,
   activations: async () => [],
@@ -64,6 +65,7 @@ beforeEach(() => {
     undrainToken: (name) => named(name).undrain(),
     tokenLoad: (token) => fixture.pool.load(token),
     policies: () => policies,
+    clock: { now: () => Date.now(), doubtMs: () => 0, accept: () => undefined },
   };
 });
 afterEach(() => fixture.close());

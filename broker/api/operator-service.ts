@@ -1,5 +1,4 @@
-import type { ExplainedDecision, MethodDecision, PolicySet } from '../../policy/decision.ts';
-import { OPERATIONS, type Operation } from '../../policy/decision.ts';
+import type { MethodDecision, PolicySet } from '../../policy/decision.ts';
 import { compileScope } from '../../policy/scope.ts';
 import { parseSpiffeId, SpiffeIdError } from '../../policy/spiffe-id.ts';
 import type { Approvals } from '../approvals/approvals.ts';
@@ -18,7 +17,6 @@ import type { TokenLoad } from '../keyuse/token-pool.ts';
 import { codec } from '../proto/codec.ts';
 import type { CreateKeyRequest__Output } from '../proto/gen/lastmile/v1/CreateKeyRequest.ts';
 import type { DrainTokenRequest__Output } from '../proto/gen/lastmile/v1/DrainTokenRequest.ts';
-import type { ExplainPolicyRequest__Output } from '../proto/gen/lastmile/v1/ExplainPolicyRequest.ts';
 import type { FreezeRequest__Output } from '../proto/gen/lastmile/v1/FreezeRequest.ts';
 import type { GetCheckpointRequest__Output } from '../proto/gen/lastmile/v1/GetCheckpointRequest.ts';
 import type { GetEntryRequest__Output } from '../proto/gen/lastmile/v1/GetEntryRequest.ts';
@@ -30,6 +28,7 @@ import type { ReadTileRequest__Output } from '../proto/gen/lastmile/v1/ReadTileR
 import type { UnblockTokenRequest__Output } from '../proto/gen/lastmile/v1/UnblockTokenRequest.ts';
 import type { UndrainTokenRequest__Output } from '../proto/gen/lastmile/v1/UndrainTokenRequest.ts';
 import type { AdminMethod, AuditMethod } from '../proto/methods.ts';
+import { describeClock, type OperatorClock, serveClock } from './clock-service.ts';
 import { agreementToKey, createdKey, importedKey, type KeyRequest } from './key-agreement.ts';
 import type { Handler } from './key-use-service.ts';
 import { Unreadable } from './messages.ts';
@@ -91,6 +90,7 @@ export interface OperatorServices {
   readonly undrainToken: (name: string) => void;
   readonly tokenLoad: (token: TokenKeys['tokens'][number]) => TokenLoad;
   readonly policies: () => PolicyVersions;
+  readonly clock: OperatorClock;
   /** Asked where the policy wants people to agree to a new key. Undefined: then no such key is made. */
   readonly approvals?: (() => Pick<Approvals, 'take'> | undefined) | undefined;
 }
@@ -265,6 +265,7 @@ export function operatorHandlers(services: OperatorServices): ReadonlyMap<string
 
   serve('Admin', 'GetStatus', async () => ({
     ...(await services.status()),
+    clock: describeClock(services.clock),
     tokens: describeTokens(services),
     freezes: services.freezes.list(),
   }));
@@ -405,21 +406,8 @@ export function operatorHandlers(services: OperatorServices): ReadonlyMap<string
     return { log: position(leafIndex) };
   });
   serve('Admin', 'ListFreezes', () => ({ freezes: services.freezes.list() }));
-  serve<ExplainPolicyRequest__Output>('Admin', 'ExplainPolicy', ({ workload, key, operation, algorithm }) => {
-    if (!OPERATIONS.includes(operation as Operation)) {
-      throw new Failure('REQUEST_INVALID', `operation must be one of ${OPERATIONS.join(', ')}`);
-    }
-    const explained: ExplainedDecision = services
-      .policy()
-      .explain({ spiffeId: workload, key, operation: operation as Operation, algorithm });
-    return {
-      decision: explained.effect,
-      rule: explained.rule,
-      considered: explained.considered,
-      policyHash: explained.policyHash,
-    };
-  });
-  servePolicies<Permission>({ serve, change, position }, services.policies);
+  servePolicies<Permission>({ serve, change, position }, services.policies, services);
+  serveClock<Permission>({ serve, change, position }, services.clock);
 
   async function look(
     permission: Permission,

@@ -1,15 +1,24 @@
 import { createHash } from 'node:crypto';
+import type { PolicyCheck } from '../../policy/check.ts';
+import type { PolicySet } from '../../policy/decision.ts';
+import { AskedRequestError, questionOf } from '../../policy/explain-question.ts';
 import type { EntryValue } from '../audit/entry.ts';
 import type { Caller } from '../keyuse/call.ts';
 import { Failure } from '../keyuse/failure.ts';
 import type { ActivatePolicyRequest__Output } from '../proto/gen/lastmile/v1/ActivatePolicyRequest.ts';
+import type { CheckPolicyRequest__Output } from '../proto/gen/lastmile/v1/CheckPolicyRequest.ts';
+import type { ExplainPolicyRequest__Output } from '../proto/gen/lastmile/v1/ExplainPolicyRequest.ts';
 import type { GetPolicyRequest__Output } from '../proto/gen/lastmile/v1/GetPolicyRequest.ts';
 import type { ListPoliciesRequest__Output } from '../proto/gen/lastmile/v1/ListPoliciesRequest.ts';
 import type { ProposePolicyRequest__Output } from '../proto/gen/lastmile/v1/ProposePolicyRequest.ts';
+import type { AdminMethod } from '../proto/methods.ts';
+import type { OperatorClock } from './clock-service.ts';
 
 /** The policy in force and those before it. */
 export interface PolicyVersions {
-  readonly current: { readonly hash: string };
+  readonly current: Pick<PolicySet, 'hash'>;
+  /** What is wrong in another one, and probably not meant, with the names that are known here. */
+  check(content: Uint8Array, file: string): Promise<PolicyCheck>;
   /** Reads the policy file now. @throws Failure with what is wrong in it */
   reload(): Promise<{ readonly hash: string }>;
   /** Of the one in force for an empty hash; undefined: not kept. */
@@ -34,7 +43,7 @@ export interface PolicyVersions {
 export interface AdminMethods<Permission extends { readonly caller: Caller }> {
   serve<In>(
     service: 'Admin',
-    name: 'ReloadPolicy' | 'GetPolicy' | 'ListPolicies' | 'ProposePolicy' | 'ActivatePolicy',
+    name: AdminMethod,
     run: (request: In, permission: Permission) => Promise<object> | object,
   ): void;
   change<T>(
@@ -55,7 +64,26 @@ const MAX_DIFFERENCES = 1000;
 export function servePolicies<Permission extends { readonly caller: Caller }>(
   { serve, change, position }: AdminMethods<Permission>,
   policies: () => PolicyVersions,
+  { policy, clock }: { readonly policy: () => PolicySet; readonly clock: OperatorClock },
 ): void {
+  serve<ExplainPolicyRequest__Output>('Admin', 'ExplainPolicy', (request) => {
+    try {
+      const explained = policy().explain(
+        questionOf(request, { nowMs: clock.now(), doubtMs: clock.doubtMs() }),
+      );
+      const { effect, rule, considered, policyHash } = explained;
+      return { decision: effect, rule, considered, policyHash };
+    } catch (cause) {
+      if (!(cause instanceof AskedRequestError)) throw cause;
+      throw new Failure('REQUEST_INVALID', cause.message, { cause });
+    }
+  });
+
+  serve<CheckPolicyRequest__Output>('Admin', 'CheckPolicy', async ({ content, file }) => {
+    const { issues, warnings, summary } = await policies().check(content, file === '' ? 'policy' : file);
+    return { issues, warnings, ...summary };
+  });
+
   serve('Admin', 'ReloadPolicy', async (_request, permission) => {
     const { value, leafIndex } = await change(permission, {}, () => policies().reload());
     return { policyHash: value.hash, log: position(leafIndex) };

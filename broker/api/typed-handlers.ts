@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import type { Call, Caller } from '../keyuse/call.ts';
 import { Failure } from '../keyuse/failure.ts';
 import type { KeyUse } from '../keyuse/key-use.ts';
@@ -52,12 +53,15 @@ export function typedHandlers(
       const typed = await made(caller, call, 'sign-certificate', request, async () => {
         // Loaded by the first who asks: most brokers sign no certificates.
         const { certificateRequest } = await import('../typed/sign-certificate.ts');
-        return certificateRequest(
+        const made = sources.profileOf(profile);
+        const typed = certificateRequest(
           // Field by field: a decoded message has what was not sent on its prototype, which a spread leaves behind.
           { key, version, algorithm, profile, lifetimeSeconds, applicant: applicantOf(request) },
-          sources.profileOf(profile),
+          made,
           sources.now(),
         );
+        // Rules look at facts; what else is signed is the profile's, and it may become another while this waits.
+        return { ...typed, stands: () => isDeepStrictEqual(sources.profileOf(profile), made) };
       });
       const done = await keyUse.signTyped(caller, call, typed);
       return certificateResponse({

@@ -296,6 +296,11 @@ export class Sequencer implements AuditLog {
     return await this.#publisher.readPublished(path);
   }
 
+  /** SPIFFE IDs of all that entries are about, refused ones included. */
+  workloads(): string[] {
+    return [...this.#index.heads().keys()].filter((subject) => subject.startsWith('spiffe://'));
+  }
+
   /** Durable entries, newest first. */
   async query(filter: EntryFilter, signal?: AbortSignal): Promise<LoggedEntry[]> {
     return [...(await queryEntries(this.#publisher, this.#index, filter, signal)).entries];

@@ -1,4 +1,5 @@
 import type { Readable, Writable } from 'node:stream';
+import type { SourceIssue } from '../../policy/source-issue.ts';
 
 /** What `lastmile` commands may touch: handed in by main.ts, and by tests. */
 export interface CliContext {
@@ -9,6 +10,8 @@ export interface CliContext {
   readonly cwd: string;
   /** Runs the broker until it is told to stop. */
   serve(configPath: string): Promise<void>;
+  /** What makes certificate profiles of this policy file unusable, where it stands. */
+  profileIssues(bytes: Uint8Array, file: string): Promise<readonly SourceIssue[]>;
   /** Makes a development instance. */
   init(options: InitOptions): Promise<void>;
   /** Shows the product through a real client, on a development instance that it makes if need be. */

@@ -1,9 +1,12 @@
 import { type Command, Option } from 'commander';
-import { checkPolicy, explainText } from '../../policy/check.ts';
+import { checkPolicy, explainText, type PolicyCheck } from '../../policy/check.ts';
 import { type ExplainedDecision, OPERATIONS, type Operation } from '../../policy/decision.ts';
+import { type AskedRequest, AskedRequestError, questionOf } from '../../policy/explain-question.ts';
 import { MAX_POLICY_BYTES } from '../../policy/load.ts';
-import { formatSourceIssue } from '../../policy/source-issue.ts';
-import { asOperator, type ConnectionFlags, jsonOption, withConnection } from './connection.ts';
+import { formatSourceIssue, type SourceIssue } from '../../policy/source-issue.ts';
+import type { PolicyFinding__Output } from '../proto/gen/lastmile/v1/PolicyFinding.ts';
+import { collect, count } from './arguments.ts';
+import { asOperator, type ConnectionFlags, withConnection } from './connection.ts';
 import { type CliContext, CliError, EXIT } from './context.ts';
 import { readWhole } from './files.ts';
 import { fields, json, write } from './output.ts';
@@ -12,13 +15,27 @@ import { policyOf } from './policy-file.ts';
 import { addPolicyReplays } from './policy-replay.ts';
 import { addPolicyVersions } from './policy-versions.ts';
 
+interface CheckFlags extends ConnectionFlags {
+  readonly online?: boolean;
+}
+
 interface ExplainFlags extends ConnectionFlags {
   readonly workload: string;
   readonly key: string;
   readonly operation: Operation;
   readonly algorithm?: string;
+  readonly at?: string;
+  readonly doubtMs?: number;
+  readonly content?: string;
+  readonly bytes?: number;
+  readonly keyVersion?: number;
+  readonly evidence: readonly string[];
+  readonly peer?: string;
+  readonly facts?: string;
   readonly policy?: string;
 }
+
+const MAX_FACTS_BYTES = 64 * 1024;
 
 export function addPolicy(program: Command, context: CliContext): void {
   const policy = program
@@ -34,17 +51,23 @@ export function addPolicy(program: Command, context: CliContext): void {
 }
 
 function addCheck(policy: Command, context: CliContext): void {
-  policy
+  const command = policy
     .command('check')
     .description(
       'Says whether the broker would take this policy file, and where it would not. Needs no broker.',
     )
     .argument('<file>', 'policy file')
-    .addOption(jsonOption())
-    .addHelpText('after', '\nExample:\n  lastmile policy check .lastmile/policy.yaml\n')
-    .action(async (file: string, flags: { json?: boolean }) => {
+    .option('--online', 'ask the broker, which knows what keys there are and which workloads it has seen')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  lastmile policy check .lastmile/policy.yaml\n  lastmile policy check --online .lastmile/policy.yaml\n',
+    )
+    .action(async (file: string, flags: CheckFlags) => {
       const bytes = await readWhole(context, file, MAX_POLICY_BYTES);
-      const { issues, warnings, summary } = checkPolicy(bytes, { file, now: Date.now() });
+      const { issues, warnings, summary } =
+        flags.online === true
+          ? await checkOnline(context, flags, bytes, file)
+          : await checkOffline(context, bytes, file);
       if (flags.json === true) {
         await write(context.stdout, json({ issues, warnings, summary: summary ?? null }));
       } else {
@@ -62,6 +85,38 @@ function addCheck(policy: Command, context: CliContext): void {
       if (issues.length > 0)
         throw new CliError(EXIT.failed, `${file} is refused whole: ${issues.length} to correct`);
     });
+  withConnection(command, context);
+}
+
+async function checkOffline(context: CliContext, bytes: Buffer, file: string): Promise<PolicyCheck> {
+  const check = checkPolicy(bytes, { file, now: Date.now() });
+  if (check.issues.length > 0) return check;
+  const issues = await context.profileIssues(bytes, file);
+  return issues.length === 0 ? check : { ...check, issues, summary: undefined };
+}
+
+async function checkOnline(
+  context: CliContext,
+  flags: ConnectionFlags,
+  content: Buffer,
+  file: string,
+): Promise<PolicyCheck> {
+  const found = await asOperator(context, flags, (client) => client.admin('CheckPolicy', { content, file }));
+  const { allowRules, denyRules, roles } = found;
+  const issues = found.issues.map(issueOf);
+  return {
+    issues,
+    warnings: found.warnings.map(issueOf),
+    summary: issues.length > 0 ? undefined : { allowRules, denyRules, roles },
+  };
+}
+
+function issueOf({ expected, nearest, ...found }: PolicyFinding__Output): SourceIssue {
+  return {
+    ...found,
+    ...(expected === '' ? {} : { expected }),
+    ...(nearest === '' ? {} : { nearest }),
+  };
 }
 
 function addExplain(policy: Command, context: CliContext): void {
@@ -74,6 +129,31 @@ function addExplain(policy: Command, context: CliContext): void {
     .addOption(new Option('--operation <name>', 'for what').choices(OPERATIONS).makeOptionMandatory())
     .option('--key <name>', 'with which key; not for random', '')
     .option('--algorithm <name>', 'JOSE name', '')
+    .option('--at <time>', 'when, RFC 3339; default now')
+    .option('--doubt-ms <n>', 'how far that may be wrong', count)
+    .addOption(
+      new Option('--content <kind>', 'what is handed in').choices([
+        'message',
+        'digest',
+        'plaintext',
+        'ciphertext',
+        'typed',
+        'none',
+      ]),
+    )
+    .option('--bytes <n>', 'of how many bytes', count)
+    .option('--key-version <n>', 'the version that is pinned', count)
+    .option(
+      '--evidence <kind>',
+      'what the identity rests on; repeat for several; default x509-svid',
+      collect,
+      [],
+    )
+    .option('--peer <address>', 'where it comes from, without the port')
+    .option(
+      '--facts <file>',
+      'typed signing: what is to be built as conditions see it, JSON or YAML; of a JWT its claims and `lifetime` in seconds',
+    )
     .option('--policy <file>', 'decide by this file; needs no broker')
     .addHelpText(
       'after',
@@ -94,22 +174,39 @@ async function explainFile(
   file: string,
   flags: ExplainFlags,
 ): Promise<ExplainedDecision> {
-  return (await policyOf(context, file)).explain({
-    spiffeId: flags.workload,
-    operation: flags.operation,
+  const policy = await policyOf(context, file);
+  try {
+    return policy.explain(questionOf(await asked(context, flags), { nowMs: Date.now(), doubtMs: 0 }));
+  } catch (error) {
+    if (!(error instanceof AskedRequestError)) throw error;
+    throw new CliError(EXIT.usage, error.message, { cause: error });
+  }
+}
+
+async function asked(context: CliContext, flags: ExplainFlags): Promise<AskedRequest> {
+  return {
+    workload: flags.workload,
     key: flags.key,
+    operation: flags.operation,
     algorithm: flags.algorithm ?? '',
-  });
+    at: flags.at ?? '',
+    clockDoubtMs: flags.doubtMs ?? 0,
+    content: flags.content ?? '',
+    bytes: flags.bytes ?? 0,
+    version: flags.keyVersion ?? 0,
+    evidence: flags.evidence,
+    peerAddress: flags.peer ?? '',
+    facts:
+      flags.facts === undefined
+        ? ''
+        : (await readWhole(context, flags.facts, MAX_FACTS_BYTES)).toString('utf8'),
+  };
 }
 
 async function explainOnline(context: CliContext, flags: ExplainFlags): Promise<ExplainedDecision> {
+  const request = await asked(context, flags);
   const { decision, rule, considered, policyHash } = await asOperator(context, flags, (client) =>
-    client.admin('ExplainPolicy', {
-      workload: flags.workload,
-      key: flags.key,
-      operation: flags.operation,
-      algorithm: flags.algorithm ?? '',
-    }),
+    client.admin('ExplainPolicy', { ...request, evidence: [...request.evidence] }),
   );
   return {
     effect: decision === 'allow' ? 'allow' : 'deny',

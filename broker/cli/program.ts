@@ -1,5 +1,6 @@
 import { Command, CommanderError } from 'commander';
 import { addAudit } from './audit.ts';
+import { addClock } from './clock.ts';
 import { type CliContext, EXIT } from './context.ts';
 import { addDecrypt } from './decrypt.ts';
 import { addDemo } from './demo.ts';
@@ -64,7 +65,8 @@ export function buildProgram(context: CliContext): Command {
     add(program, context);
   }
   program.commandsGroup('Operators and auditors:');
-  for (const add of [addStatus, addKeys, addTokens, addFreeze, addPolicy, addAudit]) add(program, context);
+  for (const add of [addStatus, addKeys, addTokens, addFreeze, addPolicy, addClock, addAudit])
+    add(program, context);
   program.commandsGroup('The broker:');
   for (const add of [addInit, addServe, addDemo]) add(program, context);
   return program;

@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import type { GetStatusResponse__Output } from '../proto/gen/lastmile/v1/GetStatusResponse.ts';
+import { doubtText } from './clock.ts';
 import { asOperator, type ConnectionFlags, withConnection } from './connection.ts';
 import { type CliContext, CliError, EXIT } from './context.ts';
 import { freezeTable } from './freeze.ts';
@@ -38,6 +39,7 @@ function statusText(status: GetStatusResponse__Output): string {
       ['log', status.origin],
       ['log entries', `${status.logSize}, of them ${status.checkpointSize} under a signed checkpoint`],
       ['log failure', status.auditFailure],
+      ['clock', doubtText(status.clock)],
       ['software generation', `entry ${status.softwareGeneration}`],
       ['reads', reads.map(([method, count]) => `${method} ${count}`).join(', ')],
       ['refused handshakes', refused.map(([reason, count]) => `${reason} ${count}`).join(', ')],

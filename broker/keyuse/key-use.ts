@@ -99,6 +99,8 @@ interface Use {
   readonly key: string;
   readonly algorithm: string;
   readonly circumstances: Circumstances;
+  /** Whether what is to be built is still what the policy in force makes of the request. */
+  readonly stands?: (() => boolean) | undefined;
 }
 
 interface Permitted extends Use {
@@ -218,12 +220,15 @@ export class KeyUse {
     request: TypedRequest,
   ): Promise<Done & { readonly result: Uint8Array }> {
     return this.#recorded(async () => {
-      const use: Use = this.#use(caller, call, request.operation, request, 'typed', 0, {
-        type: request.type,
-        facts: request.facts,
-      });
+      const { type, facts } = request;
+      const use: Use = {
+        ...this.#use(caller, call, request.operation, request, 'typed', 0, { type, facts }),
+        stands: () => request.stands?.() !== false,
+      };
       this.#wellFormed(use, () => undefined);
       const permitted = this.#permit(use, request.version, 'sign');
+      if (use.stands?.() === false)
+        throw new Refused(use, new Failure('POLICY_DENIED', DENIED), permitted.decision);
       const { jose, version } = permitted;
       const { hash, curve } = FACTS[jose];
       // Filled when something is built: before that there is nothing to describe.
@@ -775,6 +780,7 @@ export class KeyUse {
       algorithm: canonicalAlgorithm(permitted.algorithm),
       circumstances: { ...permitted.circumstances, now: clock.now(), clockDoubtMs: clock.doubtMs() },
     });
+    if (permitted.stands?.() === false) return new Failure('POLICY_DENIED', DENIED);
     if (permitted.operation === 'sign' && !this.#takesRaw(permitted))
       return new Failure('POLICY_DENIED', DENIED);
     return decision.effect === 'allow' ? decision : new Failure('POLICY_DENIED', DENIED);

@@ -7,6 +7,7 @@ import {
   KeyUseFixture,
   policyOf,
 } from '../../test/fakes/key-use-fixture.ts';
+import type { TypedRequest } from '../typed/typed-request.ts';
 
 /** A key that a rule of typed signing names signs bare bytes only if the catalog says so. */
 
@@ -93,5 +94,42 @@ it('raw signing is for keys that sign', async () => {
   expect(await failureOf(create(true, 'A256GCM'))).toMatchObject({
     reason: 'REQUEST_INVALID',
     message: 'raw_signing is for keys that sign',
+  });
+});
+
+describe('a typed request whose making the policy has changed since', () => {
+  it.each(['before it is decided', 'while it waits'])('is refused, %s', async (when) => {
+    await create(false);
+    fixture.forgetWhatWas();
+    let stands = when !== 'before it is decided';
+    const request = (text: string): TypedRequest => ({
+      operation: 'sign-jwt',
+      key: 'app/k',
+      version: 0,
+      algorithm: 'ES256',
+      type: 'jwt',
+      facts: {},
+      stands: () => stands,
+      build: async () => ({
+        content: { kind: 'message', bytes: Buffer.from(text) },
+        finish: (signature) => signature,
+      }),
+    });
+    const signTyped = (text: string) => fixture.keyUse.signTyped(callerOf(), callFor(), request(text));
+    if (!stands) {
+      expect(await failureOf(signTyped('one'))).toMatchObject(DENIED);
+      expect(fixture.token.count('sign')).toBe(0);
+      return;
+    }
+    fixture.token.capacity = 1;
+    const gate = fixture.token.hold('sign');
+    const running = Array.from({ length: 4 }, (_, i) => signTyped(`running ${i}`));
+    await gate.reached;
+    const waiting = failureOf(signTyped('waiting'));
+    stands = false;
+    fixture.policy = policyOf(`version: 1\nrules:\n${RAW}${TYPED}`, 'sha256:second');
+    gate.release();
+    await Promise.all(running);
+    expect(await waiting).toMatchObject(DENIED);
   });
 });

@@ -118,6 +118,7 @@ export async function openCore(config: LastmileConfig, log: Log): Promise<Core> 
     administrators: config.administrators,
     trustDomain: config.trustDomain,
     audit,
+    names: () => ({ knownKeys: catalog.names(), knownWorkloads: audit.workloads() }),
     log,
   });
   const users = roleUsers({
@@ -273,10 +274,14 @@ export async function openCore(config: LastmileConfig, log: Log): Promise<Core> 
     if (catalog.find(config.audit.key, 0) === undefined)
       found.push(`the log has no key: create ${config.audit.key} (Ed25519) on a token`);
     found.push(...counters.warnings());
-    for (const { rule, until } of policy.current.observing)
+    for (const { rule, until } of policy.current.observing) {
+      const end = new Date(until).toISOString();
       found.push(
-        `the rule ${rule} only observes, until ${new Date(until).toISOString()}: it refuses nothing`,
+        counters.clock.now() < until
+          ? `the rule ${rule} only observes, until ${end}: it refuses nothing`
+          : `the rule ${rule} was to observe until ${end} and is enforced since: say so in the policy`,
       );
+    }
     found.push('log is not witnessed: it proves nothing against the holder of its key');
     return found;
   };
@@ -326,6 +331,7 @@ export async function openCore(config: LastmileConfig, log: Log): Promise<Core> 
           },
           tokenLoad: (token) => pool.load(token),
           policies: () => policy,
+          clock: counters.clock,
         }),
         audit,
         serving: () => ({ keyUse: isServing() }),

@@ -260,3 +260,48 @@ describe('the file', () => {
     expect(longestMs).toBeLessThan(500);
   });
 });
+
+describe('a certificate profile that cannot be used', () => {
+  const PROFILE = `certificateProfiles:
+  - id: web
+    issuer: |
+      -----BEGIN CERTIFICATE-----
+      AAAA
+      -----END CERTIFICATE-----
+    subject: {}
+    names: { dns: ["*.example.org"] }
+    validity: { max: 1d }
+    keyUsage: [digitalSignature]
+`;
+
+  it('refuses the policy where it stands, when it is loaded and at a start', async () => {
+    const held = await open();
+    await writeFile(file, `${TWO}${PROFILE}`);
+    await expect(held.reload()).rejects.toThrow(
+      /policy\.yaml:9:13: a certificate of the issuer cannot be read/,
+    );
+    expect(held.current.hash).toBe(hashOf(ONE));
+    await expect(open()).rejects.toThrow(/policy\.yaml:9:13: a certificate of the issuer cannot be read/);
+  });
+
+  it('is told of by a check, with the names that are known', async () => {
+    holder = await PolicyHolder.open({
+      file,
+      history: join(directory, 'policies'),
+      administrators: [ALICE],
+      trustDomain: 'example.org',
+      audit: log,
+      names: () => ({ knownKeys: ['payments/other'], knownWorkloads: [API] }),
+      log: () => undefined,
+    });
+    expect((await holder.check(Buffer.from(`${TWO}${PROFILE}`), 'new.yaml')).issues).toMatchObject([
+      { file: 'new.yaml', line: 9, message: expect.stringContaining('cannot be read') },
+    ]);
+    expect(await holder.check(Buffer.from(TWO), 'new.yaml')).toMatchObject({
+      issues: [],
+      warnings: [{ file: 'new.yaml', line: 5, message: expect.stringContaining('key') }],
+      summary: { allowRules: 1, denyRules: 0, roles: 0 },
+    });
+    expect(holder.current.hash).toBe(hashOf(ONE));
+  });
+});

@@ -1,11 +1,14 @@
 import { type FSWatcher, readFileSync, watch } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { basename, dirname } from 'node:path';
+import { describeCheck, type PolicyCheck } from '../../policy/check.ts';
 import { compileLoadedPolicy } from '../../policy/compile.ts';
 import type { PolicySet } from '../../policy/decision.ts';
 import { governedChange } from '../../policy/governance.ts';
+import type { KnownNames } from '../../policy/idle-rules.ts';
 import { type LoadedPolicy, loadPolicy, MAX_POLICY_BYTES } from '../../policy/load.ts';
 import { PolicyError } from '../../policy/policy-error.ts';
+import { formatSourceIssue } from '../../policy/source-issue.ts';
 import type { Approvals, ApprovalUse } from '../approvals/approvals.ts';
 import { AuditError } from '../audit/entry.ts';
 import { Failure } from '../keyuse/failure.ts';
@@ -19,6 +22,7 @@ import {
 import { PolicyHistory, policyHash, writePolicyFile } from './policy-history.ts';
 import { showPolicyChange } from './policy-proposal.ts';
 import { type PolicyReading, readPolicy } from './policy-reader.ts';
+import { profileIssues } from './profile-check.ts';
 
 export interface PolicyHolderOptions {
   readonly file: string;
@@ -27,6 +31,8 @@ export interface PolicyHolderOptions {
   readonly administrators: readonly string[];
   readonly trustDomain: string;
   readonly audit: PolicyLog;
+  /** Keys that there are and workloads that were seen: rules about none of them are warned of. */
+  readonly names?: (() => Pick<KnownNames, 'knownKeys' | 'knownWorkloads'>) | undefined;
   /** Asked when governance wants people to agree. Undefined: nobody can be asked, and nothing governed changes. */
   readonly approvals?: (() => Pick<Approvals, 'take'> | undefined) | undefined;
   readonly log: (
@@ -100,7 +106,8 @@ export class PolicyHolder {
       const before = last?.policyHash ?? '';
       // What was in force before may stay; what is new is taken up now, and may be late for that.
       const { issues } = loadPolicy(bytes, { ...known, now: Date.now() });
-      if (issues.length > 0) throw new PolicyError(issues);
+      const all = [...issues, ...(await profileIssues(bytes, file, loaded))];
+      if (all.length > 0) throw new PolicyError(all);
       const differences = before === '' ? [] : (await holder.#read(bytes, before)).differences;
       await options.audit.append(activationEntry({ before, policy, differences, by: '' }));
     }
@@ -170,6 +177,14 @@ export class PolicyHolder {
   /** The bytes of a version that was in force; of the one in force for an empty hash. Undefined: not kept. */
   read(hash: string): Promise<Uint8Array | undefined> {
     return this.#history.read(hash === '' ? this.#policy.hash : hash);
+  }
+
+  /** What is wrong in a policy that nobody takes up, and probably not meant, by the names that are known here. */
+  async check(bytes: Uint8Array, file: string): Promise<PolicyCheck> {
+    const { administrators, trustDomain, names } = this.#options;
+    const options = { file, administrators, trustDomain, now: Date.now(), ...names?.() };
+    const { loaded } = await readPolicy({ bytes, options, before: undefined });
+    return describeCheck(loaded, options);
   }
 
   /** Newest first; `limit` is 1 to 1000. */
@@ -256,6 +271,8 @@ export class PolicyHolder {
     }
     const { loaded, differences } = await this.#read(bytes, before);
     const policy = compileLoadedPolicy(loaded, hash);
+    for (const warning of loaded.warnings)
+      this.#options.log('warn', 'in the policy that comes into force', { what: formatSourceIssue(warning) });
     await this.#history.keep(bytes);
     const approval = await this.#agreement(policy, differences, by);
     // Recorded first: what is not on record does not grant.
@@ -322,11 +339,11 @@ export class PolicyHolder {
   }
 
   async #read(bytes: Uint8Array, before: string): Promise<PolicyReading> {
-    const { file, administrators, trustDomain } = this.#options;
+    const { file, administrators, trustDomain, names } = this.#options;
     if (bytes.length > MAX_POLICY_BYTES) return { loaded: tooLarge(file), differences: [] };
     return readPolicy({
       bytes,
-      options: { file, administrators, trustDomain, now: Date.now() },
+      options: { file, administrators, trustDomain, now: Date.now(), ...names?.() },
       before: await this.#history.read(before),
     });
   }

@@ -2,6 +2,7 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { diffPolicyTexts, type PolicyText, readPolicyText } from '../../policy/diff.ts';
 import { diffLines } from '../../policy/diff-words.ts';
 import type { PolicyReading, PolicyToRead } from './policy-reader.ts';
+import { profileIssues } from './profile-check.ts';
 
 /** The entry of a thread that reads one policy, answers and ends. */
 const port = parentPort;
@@ -10,9 +11,11 @@ const { bytes, options, before } = workerData as PolicyToRead;
 // An entry has room for some lines only: not all combinations of a large policy are worth waiting for.
 const MAX_PAIRS = 1000;
 const text = readPolicyText(bytes, options);
+const unusable = text.loaded.issues.length > 0 ? [] : await profileIssues(bytes, options.file, text.loaded);
+const issues = [...text.loaded.issues, ...unusable];
 const reading: PolicyReading = {
-  loaded: text.loaded,
-  differences: text.loaded.issues.length > 0 || before === undefined ? [] : differences(before, text),
+  loaded: { ...text.loaded, issues },
+  differences: issues.length > 0 || before === undefined ? [] : differences(before, text),
 };
 port.postMessage(reading);
 

@@ -45,6 +45,8 @@ const ADMIN = [
   'Freeze',
   'Unfreeze',
   'ListFreezes',
+  'AcceptClock',
+  'CheckPolicy',
   'ExplainPolicy',
   'ReloadPolicy',
   'GetPolicy',

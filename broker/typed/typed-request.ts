@@ -32,6 +32,8 @@ export interface TypedRequest {
   readonly type: 'jwt' | 'x509' | 'dsse';
   /** What a policy sees as `request.jwt`, `request.x509` or `request.dsse`. Holds everything that is signed but random values. */
   readonly facts: Facts;
+  /** Whether the policy in force says of its making what it said then; absent: it says nothing of it. */
+  stands?(): boolean;
   /** @throws Failure REQUEST_INVALID */
   build(key: SigningKey): Promise<BuiltContent>;
 }

@@ -32,6 +32,7 @@ async function parse(line: string): Promise<string | undefined> {
     stdin: new PassThrough(),
     env: {},
     cwd: '/',
+    profileIssues: async () => [],
     serve: none,
     init: none,
     demo: none,

@@ -74,6 +74,7 @@ export class CommandLine {
       stdin: Readable.from(options.stdin === undefined ? [] : [options.stdin]),
       env: options.env ?? {},
       cwd: this.cwd,
+      profileIssues: async () => [],
       serve: async (config) => void this.calls.push({ serve: config }),
       init: async (given) => void this.calls.push({ init: given }),
       demo: async (given) => void this.calls.push({ demo: given }),

@@ -1,9 +1,14 @@
 import type * as grpc from '@grpc/grpc-js';
 import type { MessageTypeDefinition } from '@grpc/proto-loader';
 
+import type { AcceptClockRequest as _lastmile_v1_AcceptClockRequest, AcceptClockRequest__Output as _lastmile_v1_AcceptClockRequest__Output } from './lastmile/v1/AcceptClockRequest.ts';
+import type { AcceptClockResponse as _lastmile_v1_AcceptClockResponse, AcceptClockResponse__Output as _lastmile_v1_AcceptClockResponse__Output } from './lastmile/v1/AcceptClockResponse.ts';
 import type { ActivatePolicyRequest as _lastmile_v1_ActivatePolicyRequest, ActivatePolicyRequest__Output as _lastmile_v1_ActivatePolicyRequest__Output } from './lastmile/v1/ActivatePolicyRequest.ts';
 import type { ActivatePolicyResponse as _lastmile_v1_ActivatePolicyResponse, ActivatePolicyResponse__Output as _lastmile_v1_ActivatePolicyResponse__Output } from './lastmile/v1/ActivatePolicyResponse.ts';
 import type { AdminClient as _lastmile_v1_AdminClient, AdminDefinition as _lastmile_v1_AdminDefinition } from './lastmile/v1/Admin.ts';
+import type { CheckPolicyRequest as _lastmile_v1_CheckPolicyRequest, CheckPolicyRequest__Output as _lastmile_v1_CheckPolicyRequest__Output } from './lastmile/v1/CheckPolicyRequest.ts';
+import type { CheckPolicyResponse as _lastmile_v1_CheckPolicyResponse, CheckPolicyResponse__Output as _lastmile_v1_CheckPolicyResponse__Output } from './lastmile/v1/CheckPolicyResponse.ts';
+import type { ClockStatus as _lastmile_v1_ClockStatus, ClockStatus__Output as _lastmile_v1_ClockStatus__Output } from './lastmile/v1/ClockStatus.ts';
 import type { CreateKeyRequest as _lastmile_v1_CreateKeyRequest, CreateKeyRequest__Output as _lastmile_v1_CreateKeyRequest__Output } from './lastmile/v1/CreateKeyRequest.ts';
 import type { CreateKeyResponse as _lastmile_v1_CreateKeyResponse, CreateKeyResponse__Output as _lastmile_v1_CreateKeyResponse__Output } from './lastmile/v1/CreateKeyResponse.ts';
 import type { DrainTokenRequest as _lastmile_v1_DrainTokenRequest, DrainTokenRequest__Output as _lastmile_v1_DrainTokenRequest__Output } from './lastmile/v1/DrainTokenRequest.ts';
@@ -32,6 +37,7 @@ import type { ListTokensRequest as _lastmile_v1_ListTokensRequest, ListTokensReq
 import type { ListTokensResponse as _lastmile_v1_ListTokensResponse, ListTokensResponse__Output as _lastmile_v1_ListTokensResponse__Output } from './lastmile/v1/ListTokensResponse.ts';
 import type { LogPosition as _lastmile_v1_LogPosition, LogPosition__Output as _lastmile_v1_LogPosition__Output } from './lastmile/v1/LogPosition.ts';
 import type { PolicyActivation as _lastmile_v1_PolicyActivation, PolicyActivation__Output as _lastmile_v1_PolicyActivation__Output } from './lastmile/v1/PolicyActivation.ts';
+import type { PolicyFinding as _lastmile_v1_PolicyFinding, PolicyFinding__Output as _lastmile_v1_PolicyFinding__Output } from './lastmile/v1/PolicyFinding.ts';
 import type { ProcessStatus as _lastmile_v1_ProcessStatus, ProcessStatus__Output as _lastmile_v1_ProcessStatus__Output } from './lastmile/v1/ProcessStatus.ts';
 import type { ProposePolicyRequest as _lastmile_v1_ProposePolicyRequest, ProposePolicyRequest__Output as _lastmile_v1_ProposePolicyRequest__Output } from './lastmile/v1/ProposePolicyRequest.ts';
 import type { ProposePolicyResponse as _lastmile_v1_ProposePolicyResponse, ProposePolicyResponse__Output as _lastmile_v1_ProposePolicyResponse__Output } from './lastmile/v1/ProposePolicyResponse.ts';
@@ -54,9 +60,14 @@ type SubtypeConstructor<Constructor extends new (...args: any) => any, Subtype> 
 export interface ProtoGrpcType {
   lastmile: {
     v1: {
+      AcceptClockRequest: MessageTypeDefinition<_lastmile_v1_AcceptClockRequest, _lastmile_v1_AcceptClockRequest__Output>
+      AcceptClockResponse: MessageTypeDefinition<_lastmile_v1_AcceptClockResponse, _lastmile_v1_AcceptClockResponse__Output>
       ActivatePolicyRequest: MessageTypeDefinition<_lastmile_v1_ActivatePolicyRequest, _lastmile_v1_ActivatePolicyRequest__Output>
       ActivatePolicyResponse: MessageTypeDefinition<_lastmile_v1_ActivatePolicyResponse, _lastmile_v1_ActivatePolicyResponse__Output>
       Admin: SubtypeConstructor<typeof grpc.Client, _lastmile_v1_AdminClient> & { service: _lastmile_v1_AdminDefinition }
+      CheckPolicyRequest: MessageTypeDefinition<_lastmile_v1_CheckPolicyRequest, _lastmile_v1_CheckPolicyRequest__Output>
+      CheckPolicyResponse: MessageTypeDefinition<_lastmile_v1_CheckPolicyResponse, _lastmile_v1_CheckPolicyResponse__Output>
+      ClockStatus: MessageTypeDefinition<_lastmile_v1_ClockStatus, _lastmile_v1_ClockStatus__Output>
       CreateKeyRequest: MessageTypeDefinition<_lastmile_v1_CreateKeyRequest, _lastmile_v1_CreateKeyRequest__Output>
       CreateKeyResponse: MessageTypeDefinition<_lastmile_v1_CreateKeyResponse, _lastmile_v1_CreateKeyResponse__Output>
       DrainTokenRequest: MessageTypeDefinition<_lastmile_v1_DrainTokenRequest, _lastmile_v1_DrainTokenRequest__Output>
@@ -85,6 +96,7 @@ export interface ProtoGrpcType {
       ListTokensResponse: MessageTypeDefinition<_lastmile_v1_ListTokensResponse, _lastmile_v1_ListTokensResponse__Output>
       LogPosition: MessageTypeDefinition<_lastmile_v1_LogPosition, _lastmile_v1_LogPosition__Output>
       PolicyActivation: MessageTypeDefinition<_lastmile_v1_PolicyActivation, _lastmile_v1_PolicyActivation__Output>
+      PolicyFinding: MessageTypeDefinition<_lastmile_v1_PolicyFinding, _lastmile_v1_PolicyFinding__Output>
       ProcessStatus: MessageTypeDefinition<_lastmile_v1_ProcessStatus, _lastmile_v1_ProcessStatus__Output>
       ProposePolicyRequest: MessageTypeDefinition<_lastmile_v1_ProposePolicyRequest, _lastmile_v1_ProposePolicyRequest__Output>
       ProposePolicyResponse: MessageTypeDefinition<_lastmile_v1_ProposePolicyResponse, _lastmile_v1_ProposePolicyResponse__Output>

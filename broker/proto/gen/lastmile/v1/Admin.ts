@@ -2,8 +2,12 @@
 
 import type * as grpc from '@grpc/grpc-js'
 import type { MethodDefinition } from '@grpc/proto-loader'
+import type { AcceptClockRequest as _lastmile_v1_AcceptClockRequest, AcceptClockRequest__Output as _lastmile_v1_AcceptClockRequest__Output } from '../../lastmile/v1/AcceptClockRequest.ts';
+import type { AcceptClockResponse as _lastmile_v1_AcceptClockResponse, AcceptClockResponse__Output as _lastmile_v1_AcceptClockResponse__Output } from '../../lastmile/v1/AcceptClockResponse.ts';
 import type { ActivatePolicyRequest as _lastmile_v1_ActivatePolicyRequest, ActivatePolicyRequest__Output as _lastmile_v1_ActivatePolicyRequest__Output } from '../../lastmile/v1/ActivatePolicyRequest.ts';
 import type { ActivatePolicyResponse as _lastmile_v1_ActivatePolicyResponse, ActivatePolicyResponse__Output as _lastmile_v1_ActivatePolicyResponse__Output } from '../../lastmile/v1/ActivatePolicyResponse.ts';
+import type { CheckPolicyRequest as _lastmile_v1_CheckPolicyRequest, CheckPolicyRequest__Output as _lastmile_v1_CheckPolicyRequest__Output } from '../../lastmile/v1/CheckPolicyRequest.ts';
+import type { CheckPolicyResponse as _lastmile_v1_CheckPolicyResponse, CheckPolicyResponse__Output as _lastmile_v1_CheckPolicyResponse__Output } from '../../lastmile/v1/CheckPolicyResponse.ts';
 import type { CreateKeyRequest as _lastmile_v1_CreateKeyRequest, CreateKeyRequest__Output as _lastmile_v1_CreateKeyRequest__Output } from '../../lastmile/v1/CreateKeyRequest.ts';
 import type { CreateKeyResponse as _lastmile_v1_CreateKeyResponse, CreateKeyResponse__Output as _lastmile_v1_CreateKeyResponse__Output } from '../../lastmile/v1/CreateKeyResponse.ts';
 import type { DrainTokenRequest as _lastmile_v1_DrainTokenRequest, DrainTokenRequest__Output as _lastmile_v1_DrainTokenRequest__Output } from '../../lastmile/v1/DrainTokenRequest.ts';
@@ -40,6 +44,15 @@ import type { UnfreezeRequest as _lastmile_v1_UnfreezeRequest, UnfreezeRequest__
 import type { UnfreezeResponse as _lastmile_v1_UnfreezeResponse, UnfreezeResponse__Output as _lastmile_v1_UnfreezeResponse__Output } from '../../lastmile/v1/UnfreezeResponse.ts';
 
 export interface AdminClient extends grpc.Client {
+  AcceptClock(argument: _lastmile_v1_AcceptClockRequest, metadata: grpc.Metadata, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_AcceptClockResponse__Output>): grpc.ClientUnaryCall;
+  AcceptClock(argument: _lastmile_v1_AcceptClockRequest, metadata: grpc.Metadata, callback: grpc.requestCallback<_lastmile_v1_AcceptClockResponse__Output>): grpc.ClientUnaryCall;
+  AcceptClock(argument: _lastmile_v1_AcceptClockRequest, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_AcceptClockResponse__Output>): grpc.ClientUnaryCall;
+  AcceptClock(argument: _lastmile_v1_AcceptClockRequest, callback: grpc.requestCallback<_lastmile_v1_AcceptClockResponse__Output>): grpc.ClientUnaryCall;
+  acceptClock(argument: _lastmile_v1_AcceptClockRequest, metadata: grpc.Metadata, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_AcceptClockResponse__Output>): grpc.ClientUnaryCall;
+  acceptClock(argument: _lastmile_v1_AcceptClockRequest, metadata: grpc.Metadata, callback: grpc.requestCallback<_lastmile_v1_AcceptClockResponse__Output>): grpc.ClientUnaryCall;
+  acceptClock(argument: _lastmile_v1_AcceptClockRequest, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_AcceptClockResponse__Output>): grpc.ClientUnaryCall;
+  acceptClock(argument: _lastmile_v1_AcceptClockRequest, callback: grpc.requestCallback<_lastmile_v1_AcceptClockResponse__Output>): grpc.ClientUnaryCall;
+  
   ActivatePolicy(argument: _lastmile_v1_ActivatePolicyRequest, metadata: grpc.Metadata, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_ActivatePolicyResponse__Output>): grpc.ClientUnaryCall;
   ActivatePolicy(argument: _lastmile_v1_ActivatePolicyRequest, metadata: grpc.Metadata, callback: grpc.requestCallback<_lastmile_v1_ActivatePolicyResponse__Output>): grpc.ClientUnaryCall;
   ActivatePolicy(argument: _lastmile_v1_ActivatePolicyRequest, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_ActivatePolicyResponse__Output>): grpc.ClientUnaryCall;
@@ -48,6 +61,15 @@ export interface AdminClient extends grpc.Client {
   activatePolicy(argument: _lastmile_v1_ActivatePolicyRequest, metadata: grpc.Metadata, callback: grpc.requestCallback<_lastmile_v1_ActivatePolicyResponse__Output>): grpc.ClientUnaryCall;
   activatePolicy(argument: _lastmile_v1_ActivatePolicyRequest, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_ActivatePolicyResponse__Output>): grpc.ClientUnaryCall;
   activatePolicy(argument: _lastmile_v1_ActivatePolicyRequest, callback: grpc.requestCallback<_lastmile_v1_ActivatePolicyResponse__Output>): grpc.ClientUnaryCall;
+  
+  CheckPolicy(argument: _lastmile_v1_CheckPolicyRequest, metadata: grpc.Metadata, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_CheckPolicyResponse__Output>): grpc.ClientUnaryCall;
+  CheckPolicy(argument: _lastmile_v1_CheckPolicyRequest, metadata: grpc.Metadata, callback: grpc.requestCallback<_lastmile_v1_CheckPolicyResponse__Output>): grpc.ClientUnaryCall;
+  CheckPolicy(argument: _lastmile_v1_CheckPolicyRequest, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_CheckPolicyResponse__Output>): grpc.ClientUnaryCall;
+  CheckPolicy(argument: _lastmile_v1_CheckPolicyRequest, callback: grpc.requestCallback<_lastmile_v1_CheckPolicyResponse__Output>): grpc.ClientUnaryCall;
+  checkPolicy(argument: _lastmile_v1_CheckPolicyRequest, metadata: grpc.Metadata, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_CheckPolicyResponse__Output>): grpc.ClientUnaryCall;
+  checkPolicy(argument: _lastmile_v1_CheckPolicyRequest, metadata: grpc.Metadata, callback: grpc.requestCallback<_lastmile_v1_CheckPolicyResponse__Output>): grpc.ClientUnaryCall;
+  checkPolicy(argument: _lastmile_v1_CheckPolicyRequest, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_CheckPolicyResponse__Output>): grpc.ClientUnaryCall;
+  checkPolicy(argument: _lastmile_v1_CheckPolicyRequest, callback: grpc.requestCallback<_lastmile_v1_CheckPolicyResponse__Output>): grpc.ClientUnaryCall;
   
   CreateKey(argument: _lastmile_v1_CreateKeyRequest, metadata: grpc.Metadata, options: grpc.CallOptions, callback: grpc.requestCallback<_lastmile_v1_CreateKeyResponse__Output>): grpc.ClientUnaryCall;
   CreateKey(argument: _lastmile_v1_CreateKeyRequest, metadata: grpc.Metadata, callback: grpc.requestCallback<_lastmile_v1_CreateKeyResponse__Output>): grpc.ClientUnaryCall;
@@ -205,7 +227,11 @@ export interface AdminClient extends grpc.Client {
 }
 
 export interface AdminHandlers extends grpc.UntypedServiceImplementation {
+  AcceptClock: grpc.handleUnaryCall<_lastmile_v1_AcceptClockRequest__Output, _lastmile_v1_AcceptClockResponse>;
+  
   ActivatePolicy: grpc.handleUnaryCall<_lastmile_v1_ActivatePolicyRequest__Output, _lastmile_v1_ActivatePolicyResponse>;
+  
+  CheckPolicy: grpc.handleUnaryCall<_lastmile_v1_CheckPolicyRequest__Output, _lastmile_v1_CheckPolicyResponse>;
   
   CreateKey: grpc.handleUnaryCall<_lastmile_v1_CreateKeyRequest__Output, _lastmile_v1_CreateKeyResponse>;
   
@@ -244,7 +270,9 @@ export interface AdminHandlers extends grpc.UntypedServiceImplementation {
 }
 
 export interface AdminDefinition extends grpc.ServiceDefinition {
+  AcceptClock: MethodDefinition<_lastmile_v1_AcceptClockRequest, _lastmile_v1_AcceptClockResponse, _lastmile_v1_AcceptClockRequest__Output, _lastmile_v1_AcceptClockResponse__Output>
   ActivatePolicy: MethodDefinition<_lastmile_v1_ActivatePolicyRequest, _lastmile_v1_ActivatePolicyResponse, _lastmile_v1_ActivatePolicyRequest__Output, _lastmile_v1_ActivatePolicyResponse__Output>
+  CheckPolicy: MethodDefinition<_lastmile_v1_CheckPolicyRequest, _lastmile_v1_CheckPolicyResponse, _lastmile_v1_CheckPolicyRequest__Output, _lastmile_v1_CheckPolicyResponse__Output>
   CreateKey: MethodDefinition<_lastmile_v1_CreateKeyRequest, _lastmile_v1_CreateKeyResponse, _lastmile_v1_CreateKeyRequest__Output, _lastmile_v1_CreateKeyResponse__Output>
   DrainToken: MethodDefinition<_lastmile_v1_DrainTokenRequest, _lastmile_v1_DrainTokenResponse, _lastmile_v1_DrainTokenRequest__Output, _lastmile_v1_DrainTokenResponse__Output>
   ExplainPolicy: MethodDefinition<_lastmile_v1_ExplainPolicyRequest, _lastmile_v1_ExplainPolicyResponse, _lastmile_v1_ExplainPolicyRequest__Output, _lastmile_v1_ExplainPolicyResponse__Output>
