@@ -42,6 +42,18 @@ rules:
     limits: [{ max: 5, per: 1s, by: workload, burst: 2 }, { max: 9, per: life, by: rule, unit: bytes, window: fixed }]
     guards: [{ monotonic: request.jwt.seq }, { unique: request.jwt.sub }]
   - { id: trial, workloads: ["spiffe://example.org/w"], keys: [k], operations: [sign], mode: observe, until: "2026-12-01T00:00:00Z" }
+  - id: approved
+    workloads: ["spiffe://example.org/w"]
+    keys: [q]
+    operations: [sign, decrypt]
+    quorum: { approvals: 2, of: [people], within: 15m, uses: 3, methods: [jws, sshsig, webauthn], blind: true, presence: none, covers: rule }
+approvers:
+  - { id: a, keys: [{ method: jws, publicKey: '{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}' }], spiffeId: spiffe://example.org/a }
+  - { id: b, keys: [{ method: sshsig, publicKey: "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAv3litxJdneUBB0SUCDCtRmMS1uHyWjI325OD2CtaVu" }] }
+  - { id: c, keys: [{ method: webauthn, credentialId: AQID, publicKey: pAEBAycgBiFYIPHF-NVmlxdGlUWzqTlPlLnthCxQrwsUT72WdQWQ8JX5 }], alsoRequestsAs: ["spiffe://example.org/c/**"] }
+groups: { people: [a, b, c] }
+governance: { approvals: 2, of: people, within: 1d }
+lifecycle: [{ id: keys, methods: [Admin.CreateKey], keys: ["q/**"], quorum: { approvals: 1, of: people, within: 1h } }]
 `;
 const CONFIG = `version: 1
 profile: development
