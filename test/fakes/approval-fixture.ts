@@ -117,6 +117,10 @@ export class ApprovalFixture {
     this.#policy = this.#makePolicy();
   }
 
+  get policy(): ApprovalPolicy {
+    return this.#policy;
+  }
+
   get stateFile(): string {
     return join(this.directory, 'state.db');
   }
