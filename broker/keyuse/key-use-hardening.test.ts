@@ -166,3 +166,24 @@ describe('keys on one token and keys on both', () => {
     expect(order.lastIndexOf('one')).toBeLessThan(40);
   });
 });
+
+describe('a MAC that comes back wrong', () => {
+  it('is not released: it is made twice, and the token leaves service', async () => {
+    await fixture.create('app/mac', 'HS256');
+    let isFirst = true;
+    for (const token of fixture.tokens) {
+      token.fault = ({ kind }) => {
+        if (kind !== 'sign' || !isFirst) return undefined;
+        isFirst = false;
+        return 'wrong-bytes';
+      };
+    }
+    const request = { key: 'app/mac', version: 0, algorithm: 'HS256', message: plaintext };
+    const { mac } = await fixture.keyUse.mac(callerOf(), callFor(), request);
+    expect(fixture.log.uses.at(-1)!.attempts).toMatchObject([{ outcome: 'mismatch' }, { outcome: 'ok' }]);
+    expect(fixture.tokens.flatMap((token) => token.findings)).toHaveLength(1);
+    expect(await fixture.keyUse.verifyMac(callerOf(), callFor(), { ...request, mac })).toMatchObject({
+      valid: true,
+    });
+  });
+});
