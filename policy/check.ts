@@ -1,7 +1,5 @@
 import type { ExplainedDecision, RuleVerdict } from './decision.ts';
 import { type LoadedPolicy, loadPolicy, type PolicyOptions } from './load.ts';
-import type { Quorum } from './quorum.ts';
-import { quorumWords } from './quorum-words.ts';
 import type { SourceIssue } from './source-issue.ts';
 
 export interface PolicySummary {
@@ -54,15 +52,17 @@ export function explainText(decision: ExplainedDecision): string {
 }
 
 function headline(decision: ExplainedDecision): string {
-  const quorum = quorumOf(decision);
-  if (quorum !== undefined) return `pending, by the rule ${decision.rule}: needs ${quorumWords(quorum)}`;
+  const waiting = waitsFor(decision);
+  if (waiting !== undefined) return `pending, by the rule ${decision.rule}: ${waiting}`;
   if (decision.rule !== '') return `${decision.effect}, by the rule ${decision.rule}`;
   return decision.considered.length === 0 ? 'deny: the policy has no rules' : 'deny: no rule allows it';
 }
 
-/** What a decision waits for; undefined: nobody has to agree. What needs nobody comes first of the alternatives. */
-function quorumOf({ effect, alternatives }: ExplainedDecision): Quorum | undefined {
-  return effect === 'allow' ? alternatives?.[0]?.quorum : undefined;
+/** What a decision waits for before it is one, in words; undefined: nobody has to agree. */
+export function waitsFor({ effect, rule, considered }: ExplainedDecision): string | undefined {
+  if (effect !== 'allow') return undefined;
+  const deciding = considered.find((verdict) => verdict.rule === rule && verdict.matched);
+  return deciding?.missing.find((one) => one.startsWith('needs '));
 }
 
 // The deciding kind first, then by how much was missing; sorting is stable, so the file's order holds otherwise.

@@ -311,3 +311,20 @@ describe('a token', () => {
     });
   });
 });
+
+it('an explanation says that people have to agree', async () => {
+  fixture.policy = policyOf(`${POLICY}
+approvers:
+  - id: anna
+    keys: [{ method: jws, publicKey: '{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}' }]
+groups: { treasury: [anna] }
+rules:
+  - { id: settles, workloads: ["${API}"], keys: [k], operations: [sign], quorum: { approvals: 1, of: treasury, within: 15m } }
+`);
+  const asked = { workload: API, key: 'k', operation: 'sign', algorithm: 'ES256' };
+  expect(await admin('ExplainPolicy', asked)).toMatchObject({
+    decision: 'pending',
+    rule: 'settles',
+    considered: [{ matched: true, missing: ['needs 1 approval of treasury, within 15m'] }],
+  });
+});

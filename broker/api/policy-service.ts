@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import type { PolicyCheck } from '../../policy/check.ts';
+import { type PolicyCheck, waitsFor } from '../../policy/check.ts';
 import type { PolicySet } from '../../policy/decision.ts';
 import { AskedRequestError, questionOf } from '../../policy/explain-question.ts';
 import type { EntryValue } from '../audit/entry.ts';
@@ -72,7 +72,8 @@ export function servePolicies<Permission extends { readonly caller: Caller }>(
         questionOf(request, { nowMs: clock.now(), doubtMs: clock.doubtMs() }),
       );
       const { effect, rule, considered, policyHash } = explained;
-      return { decision: effect, rule, considered, policyHash };
+      const decision = waitsFor(explained) === undefined ? effect : 'pending';
+      return { decision, rule, considered, policyHash };
     } catch (cause) {
       if (!(cause instanceof AskedRequestError)) throw cause;
       throw new Failure('REQUEST_INVALID', cause.message, { cause });

@@ -271,6 +271,21 @@ rules:
     expect(seen).toMatchObject({ workload: 'spiffe://example.org/x', operation: 'random', key: '' });
   });
 
+  it('explain tells of people who have to agree', async () => {
+    answers('ExplainPolicy', {
+      decision: 'pending',
+      rule: 'settles',
+      policyHash: 'sha256:11',
+      considered: [
+        { rule: 'settles', matched: true, missing: ['needs 2 approvals of treasury'], effect: 'allow' },
+      ],
+    });
+    const run = await shell.run([
+      ...['policy', 'explain', '--workload', 'spiffe://example.org/x', '--operation', 'random'],
+    ]);
+    expect(run.out).toContain('pending, by the rule settles: needs 2 approvals of treasury\n');
+  });
+
   it('reload says the hash in force, or why not', async () => {
     answers('ReloadPolicy', { policyHash: 'sha256:22', log: LOG });
     expect((await shell.run(['policy', 'reload'])).out).toBe('policy:    sha256:22\nlog entry: 7\n');

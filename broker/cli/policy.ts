@@ -209,7 +209,8 @@ async function explainOnline(context: CliContext, flags: ExplainFlags): Promise<
     client.admin('ExplainPolicy', { ...request, evidence: [...request.evidence] }),
   );
   return {
-    effect: decision === 'allow' ? 'allow' : 'deny',
+    // What is pending is allowed by a rule that says what it needs.
+    effect: decision === 'allow' || decision === 'pending' ? 'allow' : 'deny',
     rule,
     policyHash,
     considered: considered.map((c) => ({ ...c, effect: c.effect === 'deny' ? 'deny' : 'allow' })),
