@@ -58,6 +58,7 @@ describe('help', () => {
       'policy suggest',
       'policy history',
       'policy show',
+      'policy propose',
       'policy activate',
       'policy reload',
       'audit list',
