@@ -33,6 +33,10 @@ const context: CliContext = {
     );
     process.stdout.write(`Instance ready in ${options.directory}\n`);
   },
+  doctor: async (options) => {
+    const { diagnose } = await import('./main/doctor.ts');
+    return explained(() => diagnose(options));
+  },
   demo: async (options) => {
     const { demonstrate } = await import('./main/demo.ts');
     await explained(() => demonstrate(options, process.stdout));
@@ -47,9 +51,9 @@ for (const stream of [process.stdout, process.stderr]) {
 }
 
 /** What an operator can mend is told without a stack. */
-async function explained(run: () => Promise<void>): Promise<void> {
+async function explained<T>(run: () => Promise<T>): Promise<T> {
   try {
-    await run();
+    return await run();
   } catch (error) {
     const name = error instanceof Error ? error.name : '';
     if (

@@ -1,5 +1,6 @@
 import type { Readable, Writable } from 'node:stream';
 import type { SourceIssue } from '../../policy/source-issue.ts';
+import type { DoctorOptions, DoctorReport } from './doctor-report.ts';
 
 /** What `lastmile` commands may touch: handed in by main.ts, and by tests. */
 export interface CliContext {
@@ -14,6 +15,8 @@ export interface CliContext {
   profileIssues(bytes: Uint8Array, file: string): Promise<readonly SourceIssue[]>;
   /** Makes a development instance. */
   init(options: InitOptions): Promise<void>;
+  /** Finds out what a PKCS#11 module can do. */
+  doctor(options: DoctorOptions): Promise<DoctorReport>;
   /** Shows the product through a real client, on a development instance that it makes if need be. */
   demo(options: DemoOptions): Promise<void>;
 }

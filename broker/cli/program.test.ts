@@ -46,6 +46,9 @@ describe('help', () => {
       'keys create',
       'keys import',
       'tokens list',
+      'tokens status',
+      'tokens drain',
+      'tokens undrain',
       'tokens unblock',
       'freeze',
       'unfreeze',
@@ -61,6 +64,8 @@ describe('help', () => {
       'policy propose',
       'policy activate',
       'policy reload',
+      'clock show',
+      'clock accept',
       'audit list',
       'audit show',
       'audit verify',
@@ -68,6 +73,7 @@ describe('help', () => {
       'init',
       'serve',
       'demo',
+      'doctor',
     ]);
   });
 
@@ -111,17 +117,19 @@ describe('help', () => {
       Operators and auditors:
         status [options]                        how the broker is
         keys                                    list, show, create and import keys
-        tokens                                  list and unblock tokens
+        tokens                                  look at tokens, take them out of service, unblock them
         freeze [options] <kind> <subject>       the kill switch
         unfreeze [options] <kind> <subject>     lift a freeze
         freezes [options]                       what is frozen
         policy                                  check, test, compare, rehearse, activate the policy
+        clock                                   what time the broker thinks it is
         audit                                   read and verify the log
 
       The broker:
         init [options]                          make a development instance
         serve [options]                         run the broker
         demo [options]                          see it work
+        doctor [options]                        find out what a PKCS#11 module can do
 
       Commands:
         help [command]                          display help for command

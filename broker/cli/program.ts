@@ -4,6 +4,7 @@ import { addClock } from './clock.ts';
 import { type CliContext, EXIT } from './context.ts';
 import { addDecrypt } from './decrypt.ts';
 import { addDemo } from './demo.ts';
+import { addDoctor } from './doctor.ts';
 import { addEncrypt } from './encrypt.ts';
 import { formatReport, reportOf } from './failure.ts';
 import { addFreeze } from './freeze.ts';
@@ -68,7 +69,7 @@ export function buildProgram(context: CliContext): Command {
   for (const add of [addStatus, addKeys, addTokens, addFreeze, addPolicy, addClock, addAudit])
     add(program, context);
   program.commandsGroup('The broker:');
-  for (const add of [addInit, addServe, addDemo]) add(program, context);
+  for (const add of [addInit, addServe, addDemo, addDoctor]) add(program, context);
   return program;
 }
 

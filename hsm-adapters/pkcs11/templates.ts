@@ -17,7 +17,9 @@ export type Lifetime =
   /** A key for good: a token object, never extractable. */
   | 'permanent'
   /** On its way to other tokens: a session object, extractable, gone with its session. */
-  | 'travelling';
+  | 'travelling'
+  /** To try what a module can do: a session object, never extractable, gone with its session. */
+  | 'temporary';
 
 function flags(values: Readonly<Record<number, boolean>>, profile?: Profile): Attribute[] {
   return Object.entries(values)
@@ -115,7 +117,7 @@ export function privateTemplate(object: NewObject, lifetime: Lifetime, profile: 
         [CKA.TOKEN]: permanent,
         [CKA.PRIVATE]: true,
         [CKA.SENSITIVE]: true,
-        [CKA.EXTRACTABLE]: !permanent,
+        [CKA.EXTRACTABLE]: lifetime === 'travelling',
         [CKA.SIGN]: object.purpose === 'sign',
         [CKA.SIGN_RECOVER]: false,
         [CKA.DECRYPT]: object.purpose === 'encrypt',
@@ -208,7 +210,7 @@ export function secretTemplate(
         [CKA.TOKEN]: permanent,
         [CKA.PRIVATE]: true,
         [CKA.SENSITIVE]: true,
-        [CKA.EXTRACTABLE]: !permanent,
+        [CKA.EXTRACTABLE]: lifetime === 'travelling',
         [CKA.ENCRYPT]: encrypts,
         [CKA.DECRYPT]: encrypts,
         [CKA.SIGN]: !encrypts,

@@ -24,7 +24,7 @@ function words(line: string): readonly string[] {
 
 /** Parses the line as `lastmile` does, and runs nothing. @throws CommanderError with what does not fit */
 async function parse(line: string): Promise<string | undefined> {
-  const none = (): Promise<void> => Promise.reject(new Error('a documented command was run'));
+  const none = (): Promise<never> => Promise.reject(new Error('a documented command was run'));
   const output = new PassThrough().resume();
   const program = buildProgram({
     stdout: output,
@@ -36,6 +36,7 @@ async function parse(line: string): Promise<string | undefined> {
     serve: none,
     init: none,
     demo: none,
+    doctor: none,
   });
   let parsed: string | undefined;
   const record = (command: Command, path: string): void => {

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable, Writable } from 'node:stream';
 import type { CliContext } from '../../broker/cli/context.ts';
+import type { DoctorReport } from '../../broker/cli/doctor-report.ts';
 import { runCli } from '../../broker/cli/program.ts';
 import { FakeBroker } from './fake-broker.ts';
 import { SvidIssuer } from './svid-files.ts';
@@ -27,6 +28,8 @@ export class CommandLine {
   readonly cwd: string;
   /** What `serve`, `init` and `demo` were called with. */
   readonly calls: unknown[] = [];
+  /** What `doctor` finds. */
+  doctorReport: DoctorReport | undefined;
 
   private constructor(broker: FakeBroker, cwd: string) {
     this.broker = broker;
@@ -78,6 +81,10 @@ export class CommandLine {
       serve: async (config) => void this.calls.push({ serve: config }),
       init: async (given) => void this.calls.push({ init: given }),
       demo: async (given) => void this.calls.push({ demo: given }),
+      doctor: async (given) => {
+        this.calls.push({ doctor: given });
+        return this.doctorReport ?? Promise.reject(new Error('no report for `doctor` was prepared'));
+      },
     };
     const code = await runCli(context, argv);
     const stdout = Buffer.concat(out);

@@ -1,6 +1,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { TokenConfig } from '../../../hsm-adapters/adapter.ts';
+import type { ChildUser } from '../../../hsm-adapters/frames/child-side.ts';
 import { roleUsers } from '../../../hsm-adapters/frames/isolation.ts';
 import type { ModuleUnderTest } from '../../conformance/adapters/module-under-test.ts';
 import { give, LIBRARIES, needs, ownDirectory, pinFile, removeDirectory, run } from './machine.ts';
@@ -9,9 +10,8 @@ const MODULE = `${LIBRARIES}/libsoftokn3.so`;
 const PIN = 'nsspin12';
 
 /** Two NSS databases. Both tokens have NSS's one label and serial: it is the worker's parameters that tell them apart. */
-export function startNss(): ModuleUnderTest {
+export function startNss(user: ChildUser | undefined = roleUsers().worker(0)): ModuleUnderTest {
   needs('libnss3-tools', MODULE, '/usr/bin/certutil');
-  const user = roleUsers().worker(0);
   const directory = ownDirectory('nss', user);
   const pin = pinFile(directory, PIN);
   const password = join(directory, 'password');

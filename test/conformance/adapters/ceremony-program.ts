@@ -19,7 +19,9 @@ export type CeremonyOrder =
   /** An RSA key pair to unwrap with. */
   | { readonly make: 'unwrapping-rsa'; readonly ckaId: string }
   /** An RSA private key of the test's, PKCS #8 in hex, to decrypt with. */
-  | { readonly make: 'decrypting-rsa'; readonly ckaId: string; readonly pkcs8: string };
+  | { readonly make: 'decrypting-rsa'; readonly ckaId: string; readonly pkcs8: string }
+  /** Nothing: says how many token objects there are. */
+  | { readonly make: 'count-objects' };
 
 interface Request {
   readonly config: TokenConfig;
@@ -97,6 +99,11 @@ function perform(what: CeremonyOrder): void {
         { type: 0x127, value: number(jwk.dq) },
         { type: 0x128, value: number(jwk.qi) },
       ]);
+      return;
+    }
+    case 'count-objects': {
+      const found = cryptoki.findObjects(session, [{ type: CKA.TOKEN, value: true }], 100);
+      process.stdout.write(String(found.length));
       return;
     }
     default:
