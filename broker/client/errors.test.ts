@@ -2,7 +2,15 @@ import { Metadata, type ServiceError, status } from '@grpc/grpc-js';
 import { describe, expect, it } from 'vitest';
 import { refusal } from '../../test/fakes/fake-broker.ts';
 import { REASONS } from '../keyuse/failure.ts';
-import { BROKER_REASONS, CLIENT_REASONS, fromServiceError, isRetryable, LastmileError } from './errors.ts';
+import {
+  BROKER_REASONS,
+  CLIENT_REASONS,
+  fromServiceError,
+  isRetryable,
+  LastmileError,
+  retryAfterMs,
+} from './errors.ts';
+import { withRetries } from './retry.ts';
 
 function local(code: status, details: string): ServiceError {
   return Object.assign(new Error(details), { code, details, metadata: new Metadata() });
@@ -72,5 +80,42 @@ describe('retry', () => {
   it.each(matrix)('of %s with performed %s', (reason, performed) => {
     const error = new LastmileError(reason, 'x', { performed });
     expect(isRetryable(error)).toBe(performed === 'no' && transient.has(reason));
+  });
+});
+
+describe('a limit that is used up', () => {
+  const limited = (retry_after?: string, performed: 'no' | 'unknown' = 'no'): LastmileError =>
+    new LastmileError('RATE_LIMITED', 'used up', {
+      performed,
+      metadata: retry_after === undefined ? {} : { retry_after },
+    });
+
+  it.each([
+    ['0.02s', 20],
+    ['3s', 3000],
+    ['never', undefined],
+    ['-1s', undefined],
+    [undefined, undefined],
+  ])('with retry_after %s has room again after %s ms', (text, ms) => {
+    expect(retryAfterMs(limited(text))).toBe(ms);
+    expect(retryAfterMs(limited(text, 'unknown'))).toBeUndefined();
+  });
+
+  const attempts = async (text: string | undefined, withinMs: number): Promise<[number, unknown]> => {
+    let made = 0;
+    const patience = { deadlineAt: performance.now() + withinMs, signal: undefined };
+    const attempt = async (): Promise<string> => {
+      if (++made === 1) throw limited(text);
+      return 'signed';
+    };
+    const policy = { maxAttempts: 5, backoff: () => 0 };
+    const outcome = await withRetries(attempt, policy, patience).catch(({ reason }) => reason);
+    return [made, outcome];
+  };
+
+  it('is asked again within the deadline, and otherwise told at once', async () => {
+    expect(await attempts('0.02s', 5000)).toEqual([2, 'signed']);
+    expect(await attempts('60s', 5000)).toEqual([1, 'RATE_LIMITED']);
+    expect(await attempts(undefined, 5000)).toEqual([1, 'RATE_LIMITED']);
   });
 });

@@ -101,6 +101,16 @@ export function isRetryable(error: unknown): error is LastmileError {
   return error instanceof LastmileError && error.performed === 'no' && TRANSIENT.has(error.reason);
 }
 
+const RETRY_AFTER = /^(\d{1,9}(?:\.\d{1,9})?)s$/;
+
+/** Milliseconds after which a limit of the policy has room again; undefined: not refused by one, or used up for good. */
+export function retryAfterMs(error: unknown): number | undefined {
+  if (!(error instanceof LastmileError) || error.reason !== 'RATE_LIMITED' || error.performed !== 'no')
+    return undefined;
+  const [, seconds] = RETRY_AFTER.exec(error.metadata['retry_after'] ?? '') ?? [];
+  return seconds === undefined ? undefined : Number(seconds) * 1000;
+}
+
 const statusCodec = codec<Status, Status__Output>('google.rpc.Status');
 const errorInfoCodec = codec<ErrorInfo, ErrorInfo__Output>('google.rpc.ErrorInfo');
 const ERROR_INFO = 'google.rpc.ErrorInfo';

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { isRetryable, LastmileError } from './errors.ts';
+import { isRetryable, LastmileError, retryAfterMs } from './errors.ts';
 
 /** Until when, and on whose word, a call goes on. */
 export interface Patience {
@@ -39,7 +39,7 @@ export function deadlineExceeded(performed: 'no' | 'unknown', cause?: unknown): 
 
 /**
  * Runs `attempt` again while its error says that nothing was performed and time may cure it, as long as the
- * deadline leaves room for another try. The error of the last attempt is what the caller gets.
+ * deadline leaves room for another try; where a limit is used up, when the broker says that it has room again. The error of the last attempt is what the caller gets.
  */
 export async function withRetries<T>(
   attempt: () => Promise<T>,
@@ -51,8 +51,10 @@ export async function withRetries<T>(
     try {
       return await attempt();
     } catch (error) {
-      if (!isRetryable(error) || n + 1 >= policy.maxAttempts) throw error;
-      const waitMs = policy.backoff(n);
+      const retryAfter = retryAfterMs(error);
+      if ((retryAfter === undefined && !isRetryable(error)) || n + 1 >= policy.maxAttempts) throw error;
+      // A refusal is not free: nobody asks before there is room, and those who wait for it do not come together.
+      const waitMs = (retryAfter ?? 0) + policy.backoff(n);
       if (performance.now() + waitMs >= patience.deadlineAt) throw error;
       await pause(waitMs, patience.signal);
     }
