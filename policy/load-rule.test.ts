@@ -228,6 +228,17 @@ describe('refused, each where it stands', () => {
     else expect(refusals(text, { now: NOW })).toContain(message);
   });
 
+  it('probation beside a rule with guards', () => {
+    const trial = `{id: trial, ${JWT}, mode: observe, until: "2026-12-01T00:00:00Z"}`;
+    const both = (guards: string): string =>
+      `version: 1\nrules:\n  - {id: guarded, ${JWT}${guards}}\n  - ${trial}\n`;
+    expect(refusals(both(''))).toBe('');
+    expect(refusals(both(', guards: [{unique: request.jwt.a}]'))).toContain('p.yaml:4:');
+    expect(refusals(both(', guards: [{unique: request.jwt.a}]'))).toContain(
+      'the rule `guarded` guards the same',
+    );
+  });
+
   it('a clock that is none', () => {
     expect(refusals('version: 1\nclock: {maxDoubt: 10m}')).toContain(
       'p.yaml:2:19: `clock.maxDoubt` is more than 5m',

@@ -337,21 +337,26 @@ function checkSeparation(roles: readonly LoadedRole[], rules: readonly LoadedRul
   }
 }
 
-/** A rule on probation refuses nothing: next to a rule with a quorum it would let pass what people have to agree to. */
+/**
+ * A rule on probation refuses nothing: next to a rule with a quorum it would let pass what people have to agree to, next
+ * to one with guards what may not be signed twice.
+ */
 function checkTrials(rules: readonly LoadedRule[], report: Report): void {
-  const approved = new PatternIndex();
+  const strict = new PatternIndex();
   for (const { index, keys, dynamic } of rules) {
-    if (dynamic?.quorum !== undefined) for (const key of keys) approved.add(key, index);
+    if (dynamic === undefined || (dynamic.quorum === undefined && dynamic.guards.length === 0)) continue;
+    for (const key of keys) strict.add(key, index);
   }
   for (const trial of rules) {
     if (trial.dynamic?.observeUntil === undefined) continue;
     // Without wildcards, so that a key is the name of one.
-    const near = trial.keys.flatMap((key) => [...approved.find(key.segments)]);
+    const near = trial.keys.flatMap((key) => [...strict.find(key.segments)]);
     const rule = near.map((index) => rules[index]).find((other) => other && rulesOverlap(trial, other));
     if (rule !== undefined) {
+      const does = rule.dynamic?.quorum === undefined ? 'guards' : 'asks for approvals of';
       report.refuse(
         ['rules', trial.index, 'mode'],
-        `\`mode: observe\` refuses nothing, and the rule \`${rule.id}\` asks for approvals of the same`,
+        `\`mode: observe\` refuses nothing, and the rule \`${rule.id}\` ${does} the same`,
       );
     }
   }
