@@ -189,7 +189,14 @@ function administratorRole(administrators: readonly string[], report: Report): L
     }
   }
   if (members.length === 0) return [];
-  return [{ id: ADMINISTRATORS_ROLE, members, methods: ['Admin.*', 'Audit.*'], scope: undefined }];
+  return [
+    {
+      id: ADMINISTRATORS_ROLE,
+      members,
+      methods: ['Admin.*', 'Audit.*', 'Approvals.AcceptState'],
+      scope: undefined,
+    },
+  ];
 }
 
 function loadRole(role: RoleDocument, path: YamlPath, report: Report): LoadedRole {

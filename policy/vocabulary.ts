@@ -78,11 +78,20 @@ const AUDIT_METHODS = [
   'Audit.ReadTile',
 ] as const;
 
+/** The rest of Approvals is for approvers, who stand in the policy under that name. */
+const APPROVALS_METHODS = ['Approvals.AcceptState'] as const;
+
 /** What roles may be allowed. Key use is never one of them: rules alone allow it. */
-export const ROLE_METHODS: readonly string[] = [...ADMIN_METHODS, ...AUDIT_METHODS];
+export const ROLE_METHODS: readonly string[] = [...ADMIN_METHODS, ...AUDIT_METHODS, ...APPROVALS_METHODS];
 
 /** As a role writes them: a method, or all of a service. */
-export const ROLE_METHOD_PATTERNS = ['Admin.*', 'Audit.*', ...ADMIN_METHODS, ...AUDIT_METHODS] as const;
+export const ROLE_METHOD_PATTERNS = [
+  'Admin.*',
+  'Audit.*',
+  ...ADMIN_METHODS,
+  ...AUDIT_METHODS,
+  ...APPROVALS_METHODS,
+] as const;
 export type RoleMethodPattern = (typeof ROLE_METHOD_PATTERNS)[number];
 
 export function roleMethodMatches(pattern: string, method: string): boolean {

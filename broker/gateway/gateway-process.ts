@@ -20,7 +20,7 @@ export class GatewayError extends Error {
 
 const SERVICES: Readonly<Record<GatewayConfiguration['role'], readonly string[]>> = {
   workload: ['KeyUse', 'Health'],
-  control: ['Admin', 'Audit', 'Health'],
+  control: ['Admin', 'Audit', 'Approvals', 'Health'],
 };
 /** Twice what an honest gateway keeps in flight. */
 const MAX_WAITING = 32_768;

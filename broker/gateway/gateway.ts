@@ -20,7 +20,7 @@ import { Pages } from './pages.ts';
  */
 const SERVICES: Readonly<Record<GatewayConfiguration['role'], readonly ServiceName[]>> = {
   workload: ['KeyUse'],
-  control: ['Admin', 'Audit'],
+  control: ['Admin', 'Audit', 'Approvals'],
 };
 /** Above our own limit of 1 MiB, so that the refusal is ours, with a reason, and not grpc-js's bare one. */
 const MAX_RECEIVE_BYTES = 3 << 20;

@@ -39,6 +39,7 @@ root.loadSync(
     'lastmile/v1/key_use.proto',
     'lastmile/v1/admin.proto',
     'lastmile/v1/audit.proto',
+    'lastmile/v1/approvals.proto',
   ],
   { keepCase: false },
 );
@@ -55,7 +56,7 @@ export function codec<In extends object, Out extends object>(fullName: string): 
 /** Every method of every service of the public contract, in the order of the .proto files. */
 export function declaredMethods(): readonly DeclaredMethod[] {
   const found: DeclaredMethod[] = [];
-  for (const name of ['KeyUse', 'Admin', 'Audit'] as const) {
+  for (const name of ['KeyUse', 'Admin', 'Audit', 'Approvals'] as const) {
     for (const method of root.lookupService(`lastmile.v1.${name}`).methodsArray) {
       found.push({
         service: name,
@@ -70,7 +71,7 @@ export function declaredMethods(): readonly DeclaredMethod[] {
 }
 
 export interface DeclaredMethod {
-  readonly service: 'KeyUse' | 'Admin' | 'Audit';
+  readonly service: 'KeyUse' | 'Admin' | 'Audit' | 'Approvals';
   readonly name: string;
   readonly requestType: string;
   readonly responseType: string;

@@ -4,7 +4,7 @@
  *
  * A test compares this table with the .proto files.
  */
-export type ServiceName = 'KeyUse' | 'Admin' | 'Audit' | 'Health';
+export type ServiceName = 'KeyUse' | 'Admin' | 'Audit' | 'Approvals' | 'Health';
 
 export interface Method {
   readonly number: number;
@@ -56,9 +56,21 @@ const ADMIN = [
 ] as const;
 const AUDIT = ['Query', 'GetEntry', 'GetCheckpoint', 'GetProof', 'ReadTile'] as const;
 
+const APPROVALS = [
+  'List',
+  'Get',
+  'GetAttachment',
+  'Approve',
+  'Reject',
+  'Withdraw',
+  'Watch',
+  'AcceptState',
+] as const;
+
 export type KeyUseMethod = (typeof KEY_USE)[number];
 export type AdminMethod = (typeof ADMIN)[number];
 export type AuditMethod = (typeof AUDIT)[number];
+export type ApprovalsMethod = (typeof APPROVALS)[number];
 
 function number(service: ServiceName, names: readonly string[], first: number): Method[] {
   return names.map((name, i) => ({
@@ -75,6 +87,7 @@ export const METHODS: readonly Method[] = [
   ...number('KeyUse', KEY_USE, 1),
   ...number('Admin', ADMIN, 64),
   ...number('Audit', AUDIT, 128),
+  ...number('Approvals', APPROVALS, 160),
 ];
 
 /** grpc.health.v1, on every listener: what load balancers and probes ask. Not in METHODS, which is our own contract. */

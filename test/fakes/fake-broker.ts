@@ -88,7 +88,7 @@ export class FakeBroker {
 
   private constructor(identity: IssuedPem, trustBundle: string, options: tls.TlsOptions) {
     this.#grpc = new Server({ 'grpc.max_receive_message_length': 2 * 1024 * 1024 });
-    for (const service of ['KeyUse', 'Admin', 'Audit'] as const) this.#addService(service);
+    for (const service of ['KeyUse', 'Admin', 'Audit', 'Approvals'] as const) this.#addService(service);
     const injector = this.#grpc.createConnectionInjector(ServerCredentials.createInsecure());
     this.#tls = tls.createServer({
       cert: identity.certificate,
@@ -155,7 +155,7 @@ export class FakeBroker {
     if (this.#tls.listening) await once(this.#tls, 'close');
   }
 
-  #addService(service: 'KeyUse' | 'Admin' | 'Audit'): void {
+  #addService(service: 'KeyUse' | 'Admin' | 'Audit' | 'Approvals'): void {
     const definition: Record<string, MethodDefinition<Message, Message>> = {};
     const handlers: UntypedServiceImplementation = {};
     for (const method of declaredMethods().filter((m) => m.service === service)) {
