@@ -2,6 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { z } from 'zod';
+import type { ApproverClient } from '../client/approver-client.ts';
 import type { LastmileClient } from '../client/client.ts';
 import type { OperatorClient } from '../client/operator-client.ts';
 import type { ConnectOptions } from '../client/transport.ts';
@@ -93,6 +94,17 @@ export async function asOperator<T>(
 ): Promise<T> {
   const { connectOperator } = await import('../client/operator-client.ts');
   await using client = await connectOperator(connectOptions(context, flags, 'control'));
+  return await use(client);
+}
+
+/** Runs `use` with an approver's client and closes it. */
+export async function asApprover<T>(
+  context: CliContext,
+  flags: ConnectionFlags,
+  use: (client: ApproverClient) => Promise<T>,
+): Promise<T> {
+  const { connectApprover } = await import('../client/approver-client.ts');
+  await using client = await connectApprover(connectOptions(context, flags, 'control'));
   return await use(client);
 }
 

@@ -70,6 +70,14 @@ describe('help', () => {
       'audit show',
       'audit verify',
       'audit checkpoint',
+      'approvals list',
+      'approvals show',
+      'approvals approve',
+      'approvals reject',
+      'approvals watch',
+      'approvals wait',
+      'approvals withdraw',
+      'approvals accept-state',
       'init',
       'serve',
       'demo',
@@ -124,6 +132,9 @@ describe('help', () => {
         policy                                  check, test, compare, rehearse, activate the policy
         clock                                   what time the broker thinks it is
         audit                                   read and verify the log
+
+      Approvers:
+        approvals                               see and approve exactly one act
 
       The broker:
         init [options]                          make a development instance

@@ -1,4 +1,5 @@
 import { Command, CommanderError } from 'commander';
+import { addApprovals } from './approvals.ts';
 import { addAudit } from './audit.ts';
 import { addClock } from './clock.ts';
 import { type CliContext, EXIT } from './context.ts';
@@ -68,6 +69,8 @@ export function buildProgram(context: CliContext): Command {
   program.commandsGroup('Operators and auditors:');
   for (const add of [addStatus, addKeys, addTokens, addFreeze, addPolicy, addClock, addAudit])
     add(program, context);
+  program.commandsGroup('Approvers:');
+  addApprovals(program, context);
   program.commandsGroup('The broker:');
   for (const add of [addInit, addServe, addDemo, addDoctor]) add(program, context);
   return program;
