@@ -37,6 +37,10 @@ const context: CliContext = {
     const { diagnose } = await import('./main/doctor.ts');
     return explained(() => diagnose(options));
   },
+  acceptLog: async (configPath, reason) => {
+    const { acceptLog } = await import('./main/accept-log.ts');
+    return explained(() => acceptLog(configPath, reason));
+  },
   demo: async (options) => {
     const { demonstrate } = await import('./main/demo.ts');
     await explained(() => demonstrate(options, process.stdout));
@@ -57,7 +61,15 @@ async function explained<T>(run: () => Promise<T>): Promise<T> {
   } catch (error) {
     const name = error instanceof Error ? error.name : '';
     if (
-      ['ConfigError', 'PolicyError', 'InitError', 'StateError', 'GatewayError', 'AuditError'].includes(name)
+      [
+        'ConfigError',
+        'PolicyError',
+        'InitError',
+        'StateError',
+        'GatewayError',
+        'AuditError',
+        'AcceptError',
+      ].includes(name)
     ) {
       throw new CliError(
         name === 'ConfigError' || name === 'PolicyError' ? EXIT.usage : EXIT.failed,

@@ -2,6 +2,7 @@ import { type Command, Option } from 'commander';
 import { leafHash } from '../audit/tlog/hash.ts';
 import type { LoggedEntry__Output } from '../proto/gen/lastmile/v1/LoggedEntry.ts';
 import { count, positiveInteger } from './arguments.ts';
+import { addAuditAccept } from './audit-accept.ts';
 import { addAuditVerify } from './audit-verify.ts';
 import { asOperator, type ConnectionFlags, withConnection } from './connection.ts';
 import { type CliContext, CliError, EXIT } from './context.ts';
@@ -42,6 +43,7 @@ export function addAudit(program: Command, context: CliContext): void {
   addShow(audit, context);
   addAuditVerify(audit, context);
   addCheckpoint(audit, context);
+  addAuditAccept(audit, context);
 }
 
 function addList(audit: Command, context: CliContext): void {

@@ -70,6 +70,7 @@ describe('help', () => {
       'audit show',
       'audit verify',
       'audit checkpoint',
+      'audit accept',
       'approvals list',
       'approvals show',
       'approvals approve',

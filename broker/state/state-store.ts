@@ -368,6 +368,11 @@ export class StateStore {
     ).run(origin, treeSize, rootHash);
   }
 
+  /** For an operator's decision alone: otherwise what is remembered only grows. */
+  forgetSignedTree(origin: string): void {
+    this.#sql('DELETE FROM signed_tree WHERE origin = ?').run(origin);
+  }
+
   signedTree(origin: string): { readonly treeSize: number; readonly rootHash: string } | undefined {
     return this.#sql(
       'SELECT tree_size AS treeSize, root_hash AS rootHash FROM signed_tree WHERE origin = ?',

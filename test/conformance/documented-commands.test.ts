@@ -37,6 +37,7 @@ async function parse(line: string): Promise<string | undefined> {
     init: none,
     demo: none,
     doctor: none,
+    acceptLog: none,
   });
   let parsed: string | undefined;
   const record = (command: Command, path: string): void => {

@@ -80,6 +80,10 @@ export class CommandLine {
       profileIssues: async () => [],
       serve: async (config) => void this.calls.push({ serve: config }),
       init: async (given) => void this.calls.push({ init: given }),
+      acceptLog: async (config, reason) => {
+        this.calls.push({ acceptLog: config, reason });
+        return { leafIndex: 7, finding: 'the log has 6 entries, 9 were signed', kept: '/kept' };
+      },
       demo: async (given) => void this.calls.push({ demo: given }),
       doctor: async (given) => {
         this.calls.push({ doctor: given });
