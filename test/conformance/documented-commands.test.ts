@@ -55,14 +55,16 @@ async function parse(line: string): Promise<string | undefined> {
 
 describe('a command that is documented is one that exists, with those arguments', () => {
   const readme = commandsIn(read('README.md'));
+  const guide = commandsIn(read('deploy/policy-guide.md'));
   const inPolicy = [...POLICY_YAML.matchAll(/^#.* {2,}(lastmile .*)$/gm)].map((match) => match[1] ?? '');
 
   test('there are such commands', () => {
     expect(readme.length).toBeGreaterThan(10);
     expect(inPolicy.length).toBe(2);
+    expect(guide.length).toBeGreaterThan(10);
   });
 
-  test.each([...readme, ...inPolicy])('%s', async (line) => {
+  test.each([...readme, ...inPolicy, ...guide])('%s', async (line) => {
     expect(await parse(line)).toBeTypeOf('string');
   });
 

@@ -4,7 +4,7 @@ import { checkPolicy } from '../../policy/check.ts';
 import { formatSourceIssue } from '../../policy/source-issue.ts';
 
 /** Whole policies in documentation: they begin with their version, and are no tests of one. */
-const examples = ['policy/README.md'].flatMap((file) =>
+const examples = ['policy/README.md', 'deploy/policy-guide.md'].flatMap((file) =>
   [
     ...readFileSync(new URL(`../../${file}`, import.meta.url), 'utf8').matchAll(
       /```yaml\n(version: 1\n.*?)```/gs,
