@@ -153,6 +153,27 @@ describe('lastmile doctor on SoftHSM', () => {
   });
 });
 
+describe('lastmile doctor on a configured token', () => {
+  it('takes everything from lastmile.yaml, and runs as that token’s worker does', () => {
+    const directory = ownDirectory('doctor-instance', undefined);
+    const run = (...args: string[]) =>
+      spawnSync(process.execPath, [MAIN, ...args], { cwd: directory, encoding: 'utf8' });
+    const init = run('init', '--directory', directory, '--workloads-port', '0', '--control-port', '0');
+    expect(init).toMatchObject({ status: 0 });
+    const config = ['--config', 'lastmile.yaml'];
+    const examined = run('doctor', ...config, '--token', 'a', '--sessions', '2', '--json');
+    expect(examined).toMatchObject({ status: 0, stderr: '' });
+    expect((JSON.parse(examined.stdout) as DoctorReport).examined).toMatchObject({
+      token: 'lastmile-a',
+      login: 'accepted',
+      end: 'done',
+    });
+    const none = run('doctor', ...config, '--token', 'nowhere');
+    expect(none).toMatchObject({ status: 2, stderr: expect.stringContaining('there are: a, b') });
+    removeDirectory(directory);
+  });
+});
+
 describe('lastmile doctor on NSS', () => {
   it('tells why its keys are not for production', async () => {
     const module = startNss(roleUsers().worker(999));
