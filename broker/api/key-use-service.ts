@@ -54,6 +54,7 @@ export function keyUseHandlers(
 
   async function sign(caller: Caller, call: Call, request: SignRequest__Output): Promise<object> {
     call.waitsForApproval = request.waitForApproval;
+    call.isEmergency = request.emergency;
     const done = await keyUse.sign(caller, call, {
       key: request.key,
       version: request.version,
@@ -126,6 +127,7 @@ export function keyUseHandlers(
     Encrypt: async (caller, call, payload) => {
       const request = encryptRequest.decode(payload);
       call.waitsForApproval = request.waitForApproval;
+      call.isEmergency = request.emergency;
       const done = await keyUse.encrypt(caller, call, request);
       return encryptResponse({
         ciphertext: done.ciphertext,
@@ -137,6 +139,7 @@ export function keyUseHandlers(
     Decrypt: async (caller, call, payload) => {
       const request = decryptRequest.decode(payload);
       call.waitsForApproval = request.waitForApproval;
+      call.isEmergency = request.emergency;
       const done = await keyUse.decrypt(caller, call, request);
       return decryptResponse({ plaintext: done.plaintext, version: done.version, log: log(done.leafIndex) });
     },
@@ -144,6 +147,7 @@ export function keyUseHandlers(
     Mac: async (caller, call, payload) => {
       const request = macRequest.decode(payload);
       call.waitsForApproval = request.waitForApproval;
+      call.isEmergency = request.emergency;
       const done = await keyUse.mac(caller, call, request);
       return macResponse({ mac: done.mac, version: done.version, log: log(done.leafIndex) });
     },
@@ -156,6 +160,7 @@ export function keyUseHandlers(
     GenerateDataKey: async (caller, call, payload) => {
       const request = dataKeyRequest.decode(payload);
       call.waitsForApproval = request.waitForApproval;
+      call.isEmergency = request.emergency;
       const done = await keyUse.generateDataKey(caller, call, request);
       return dataKeyResponse({
         plaintext: done.plaintext,

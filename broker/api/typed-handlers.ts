@@ -38,6 +38,7 @@ export function typedHandlers(
     SignJwt: async (caller, call, payload) => {
       const request = jwt.decode(payload);
       call.waitsForApproval = request.waitForApproval;
+      call.isEmergency = request.emergency;
       const typed = await made(caller, call, 'sign-jwt', request, () => jwtRequest(request, sources.now()));
       const done = await keyUse.signTyped(caller, call, typed);
       return jwtResponse({
@@ -49,6 +50,7 @@ export function typedHandlers(
     SignCertificate: async (caller, call, payload) => {
       const request = certificate.decode(payload);
       call.waitsForApproval = request.waitForApproval;
+      call.isEmergency = request.emergency;
       const { key, version, algorithm, profile, lifetimeSeconds } = request;
       const typed = await made(caller, call, 'sign-certificate', request, async () => {
         // Loaded by the first who asks: most brokers sign no certificates.
@@ -73,6 +75,7 @@ export function typedHandlers(
     SignDsse: async (caller, call, payload) => {
       const request = dsse.decode(payload);
       call.waitsForApproval = request.waitForApproval;
+      call.isEmergency = request.emergency;
       const typed = await made(caller, call, 'sign-dsse', request, () => dsseRequest(request));
       const done = await keyUse.signTyped(caller, call, typed);
       return dsseResponse({ envelope: done.result, version: done.version, log: log(done.leafIndex) });

@@ -136,7 +136,7 @@ export function useRecord(
 export function citedUse(
   entry: Pick<EntryDraft, 'inputs' | 'detail'>,
 ): { readonly id: string; readonly use: number } | undefined {
-  const cited = entry.inputs?.['approval'] ?? entry.detail?.['approvalUse'];
+  const cited = entry.inputs?.['approval'] ?? entry.detail?.['approval'];
   if (typeof cited !== 'object' || !('id' in cited) || typeof cited.id !== 'string') return undefined;
   return { id: cited.id, use: typeof cited.use === 'number' ? cited.use : 0 };
 }

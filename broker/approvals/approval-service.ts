@@ -134,8 +134,8 @@ export class ApprovalService implements Approvals {
   readonly #live = new Map<string, Live>();
   readonly #byRequest = new Map<string, string>();
   readonly #opening = new Map<string, { readonly asked: Asked; readonly opened: Promise<string> }>();
-  /** What was found of signatures: a pure function of document, key and signature, so that it never goes stale. */
-  readonly #verified = new WeakMap<CastVote, VerifiedVote | false>();
+  /** Signatures that verify: a pure function of document, key and signature, so that it never goes stale. */
+  readonly #verified = new WeakMap<CastVote, VerifiedVote>();
   readonly #authorities = new WeakMap<object, Map<string, string>>();
   readonly #ownKeys = new Map<string, Buffer>();
   readonly #watchers = new Set<() => void>();
@@ -242,6 +242,12 @@ export class ApprovalService implements Approvals {
     return await new Promise<ApprovalUse>((resolve, reject) => {
       if (this.#taking.push({ id, petition, resolve, reject }) === 1) setImmediate(() => this.#consume());
     });
+  }
+
+  isApproved(petition: Petition): boolean {
+    if (this.#stopped !== undefined) return false;
+    const id = this.#byRequest.get(sha256(canonicalize(this.#asked(petition))));
+    return id !== undefined && this.#live.get(id)?.state === 'approved';
   }
 
   /** The act but for times and nonce. @throws Failure REQUEST_INVALID, POLICY_DENIED */
@@ -860,7 +866,8 @@ export class ApprovalService implements Approvals {
       } catch (error) {
         if (!(error instanceof VoteFormatError)) throw error;
       }
-      this.#verified.set(vote, found ?? false);
+      // What does not verify is looked at again: the pages' own address may be known only later.
+      if (found !== undefined) this.#verified.set(vote, found);
     }
   }
 
@@ -870,7 +877,7 @@ export class ApprovalService implements Approvals {
       quorum,
       live.act.requester,
       this.#context(),
-      (vote) => this.#verified.get(vote) || undefined,
+      (vote) => this.#verified.get(vote),
     );
   }
 

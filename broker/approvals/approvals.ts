@@ -38,6 +38,8 @@ export interface Approvals {
    * @throws Failure APPROVAL_REQUIRED with `approval` (its id) in its metadata; BUSY when the state is away
    */
   take(petition: Petition): Promise<ApprovalUse>;
+  /** Whether people have agreed to exactly this already. Opens nothing, and says nothing of whether a use is left. */
+  isApproved(petition: Petition): boolean;
   /** Resolves when the request is approved; rejects when it is rejected, withdrawn or expired, or when the signal fires. */
   approved(id: string, signal: AbortSignal): Promise<void>;
 }

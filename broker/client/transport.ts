@@ -30,6 +30,8 @@ export interface CallOptions {
    * APPROVAL_REQUIRED and the approval's id in `metadata.approval`; asked again with this set, it goes on waiting.
    */
   readonly waitForApproval?: boolean;
+  /** Break-glass: ask under a rule for emergencies. Loud. */
+  readonly emergency?: boolean;
 }
 
 /** What a test may put in place of time and chance. */
@@ -121,7 +123,11 @@ export class Transport {
   ): Promise<Out> {
     const patience = this.patience(options);
     // Encoded once: every attempt sends the identical bytes.
-    const asked = options.waitForApproval === true ? { ...request, waitForApproval: true } : request;
+    const asked = {
+      ...request,
+      ...(options.waitForApproval === true ? { waitForApproval: true } : {}),
+      ...(options.emergency === true ? { emergency: true } : {}),
+    };
     const bytes = encoded(method.request, asked);
     return withRetries(() => this.#attempt(method, bytes, patience), this.#retry, patience);
   }

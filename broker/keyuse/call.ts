@@ -18,6 +18,8 @@ export class Call implements CancelSignal, OperationContext {
   readonly started: number = performance.now();
   /** The caller would rather wait for people to agree, within its deadline, than be told that they have to. */
   waitsForApproval = false;
+  /** The caller asks for emergency access: a quorum of its own, loud in the log. */
+  isEmergency = false;
   #isCancelled = false;
   readonly #listeners: (() => void)[] = [];
 

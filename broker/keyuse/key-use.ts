@@ -794,6 +794,7 @@ export class KeyUse {
       identity: caller.identity,
       key,
       bytes: circumstances.bytes,
+      isEmergency: call.isEmergency,
       petition: () => ({
         requester: caller.identity.spiffeId.id,
         operation,

@@ -42,6 +42,8 @@ export interface Purchase {
   readonly identity: WorkloadIdentity;
   readonly key: string;
   readonly bytes: number;
+  /** The caller asks for emergency access, where a rule has it. */
+  readonly isEmergency: boolean;
   /** What people are to agree to; asked for only when a rule wants them to. */
   readonly petition: () => Omit<Petition, 'allowance'>;
 }
@@ -153,7 +155,17 @@ export class Spending {
     // Undefined: no rule will ever have room for this.
     let soonest: number | undefined;
     let needed: Failure | undefined;
+    let otherKind: Allowance | undefined;
     for (const allowance of alternatives) {
+      const { quorum } = allowance;
+      // People are asked under one rule, and under an emergency's only when the caller says that it is one. Under the
+      // others a request may use what has been agreed to already.
+      if (quorum !== undefined && (needed !== undefined || quorum.emergency !== purchase.isEmergency)) {
+        if (!this.#o.approvals.isApproved({ ...purchase.petition(), allowance })) {
+          otherKind ??= allowance;
+          continue;
+        }
+      }
       const charges = this.#charges(allowance.limits, purchase);
       const onRecord = encodeCharges(charges);
       const guards = allowance.guards.length === 0 ? NO_GUARDS : encodeGuards(allowance.guards);
@@ -166,7 +178,7 @@ export class Spending {
       }
       try {
         const approval =
-          allowance.quorum === undefined
+          quorum === undefined
             ? undefined
             : await this.#o.approvals.take({ ...purchase.petition(), allowance });
         return new Taken(allowance, onRecord, guards, taken, approval, this.#o.guards, key);
@@ -178,6 +190,15 @@ export class Spending {
       }
     }
     if (needed !== undefined) throw needed;
+    // Only rules of the other kind are left: say so rather than that a limit is used up.
+    if (otherKind !== undefined && soonest === undefined) {
+      throw new Failure(
+        'APPROVAL_REQUIRED',
+        purchase.isEmergency
+          ? 'no rule has emergency access for this: ask without it'
+          : 'people have to agree, and only a rule for emergencies lets them: ask for emergency access',
+      );
+    }
     const more = this.#o.refusals.refused(spiffeId, now);
     throw rateLimited(soonest === undefined ? undefined : Math.max(soonest, more ?? 0));
   }
@@ -300,6 +321,7 @@ export const NOTHING_TO_SPEND: SpendingOptions = {
   refusals: { refused: () => undefined, penalty: () => undefined },
   approvals: {
     take: () => Promise.reject(new Failure('BUSY', 'approvals cannot be looked up now')),
+    isApproved: () => false,
     approved: () => Promise.reject(new Failure('BUSY', 'approvals cannot be looked up now')),
   },
   now: () => performance.now(),

@@ -8,9 +8,11 @@ import { join } from 'node:path';
 import type { TokenAdapter } from '../../hsm-adapters/adapter.ts';
 import { isolationReport, roleUsers, treeRoot } from '../../hsm-adapters/frames/isolation.ts';
 import { createTokenAdapter } from '../../hsm-adapters/supervisor/token-supervisor.ts';
+import { approvalsHandlers } from '../api/approvals-service.ts';
 import { keyUseHandlers } from '../api/key-use-service.ts';
 import { operatorHandlers } from '../api/operator-service.ts';
 import { Router } from '../api/router.ts';
+import { ApprovalService } from '../approvals/approval-service.ts';
 import { systemClock } from '../audit/clock.ts';
 import { FileStorage } from '../audit/file-storage.ts';
 import { openAuditLog, type Sequencer } from '../audit/sequencer.ts';
@@ -37,12 +39,14 @@ import { TokenKeys } from '../keyuse/token-keys.ts';
 import { PIPELINING, TokenPool } from '../keyuse/token-pool.ts';
 import { SignatureVerifier } from '../keyuse/verify/signature-verifier.ts';
 import type { KeyUseMethod } from '../proto/methods.ts';
+import { ApprovalRows } from '../state/approval-rows.ts';
 import { SqliteLoginLedger } from '../state/login-ledger.ts';
 import { SignedTreeMemory } from '../state/signed-tree-memory.ts';
 import { StateStore } from '../state/state-store.ts';
 import type { Log } from '../telemetry/log.ts';
 import { RequestCounter } from '../telemetry/request-counter.ts';
 import { openCounters } from './counters.ts';
+import { type Outward, openOutward, type PagesWiring } from './outward.ts';
 import { PolicyHolder } from './policy-holder.ts';
 import { RefusedHandshakes } from './refused-handshakes.ts';
 import { softwareGeneration, tokenFingerprint } from './software-generation.ts';
@@ -64,6 +68,9 @@ export interface Core {
   /** Writes the software generation; requests refer to it. */
   readonly announce: () => Promise<void>;
   readonly refused: (reason: Refusal, count: number) => void;
+  /** What people outside see of approvals. */
+  readonly outward: Outward;
+  readonly pages: () => PagesWiring | undefined;
   close(): Promise<void>;
 }
 
@@ -112,6 +119,8 @@ export async function openCore(config: LastmileConfig, log: Log): Promise<Core> 
       quotaBytesPerHour: config.audit.refusalQuotaBytesPerHour,
     },
   });
+  // Policy and key use ask for approvals, and those go by the clock of key use: nobody is asked before all are there.
+  let approvals: ApprovalService | undefined;
   const policy = await PolicyHolder.open({
     file: config.policy,
     history: join(config.state, 'policies'),
@@ -119,6 +128,7 @@ export async function openCore(config: LastmileConfig, log: Log): Promise<Core> 
     trustDomain: config.trustDomain,
     audit,
     names: () => ({ knownKeys: catalog.names(), knownWorkloads: audit.workloads() }),
+    approvals: () => approvals,
     log,
   });
   const users = roleUsers({
@@ -165,7 +175,38 @@ export async function openCore(config: LastmileConfig, log: Log): Promise<Core> 
     log('warn', 'an AES-GCM key is half used up: create a new version', { key, reserved }),
   );
   const administration = new KeyAdministration(catalog, keys, encryptions);
-  const counters = await openCounters({ audit, store, stateDirectory: config.state, log });
+  const outward = openOutward(config, users, log);
+  const counters = await openCounters({
+    audit,
+    store,
+    stateDirectory: config.state,
+    approvals: {
+      take: async (petition) => people().take(petition),
+      isApproved: (petition) => people().isApproved(petition),
+      approved: async (id, signal) => people().approved(id, signal),
+    },
+    log,
+  });
+  const people = (): ApprovalService => {
+    if (approvals === undefined) throw new Failure('BUSY', 'approvals cannot be looked up yet');
+    return approvals;
+  };
+  const isFrozen = (spiffeId: string): boolean => freezes.isFrozen('workload', spiffeId);
+  approvals = new ApprovalService({
+    store: new ApprovalRows(store),
+    audit,
+    policy: () => policy.current,
+    clock: counters.clock,
+    isFrozen,
+    isTokenKey: (spki) =>
+      catalog
+        .all()
+        .some(({ objects }) => objects.some(({ publicKey }) => Buffer.from(publicKey).equals(spki))),
+    relyingParty: outward.party,
+    notify: outward.notify,
+    log,
+  });
+  await approvals.start({ size: audit.size, read: (fromLeaf) => audit.read(fromLeaf) });
   let generation = 0;
   const keyUse = new KeyUse({
     policy: () => policy.current,
@@ -261,11 +302,16 @@ export async function openCore(config: LastmileConfig, log: Log): Promise<Core> 
   const warnings = (): string[] => {
     const found: string[] = [];
     if (audit.failure !== undefined) found.push(`audit log: ${audit.failure.message}: key use is stopped`);
-    if (policy.refusal !== '') found.push('the policy file has mistakes: the policy before it is in force');
+    if (policy.refusal !== '')
+      found.push('the policy file is not in force: the policy before it is (see policyRefusal)');
     if (config.profile === 'development') found.push('development instance: its CA and PINs are files');
     if (
-      isolationReport([users.gateway, users.controlGateway, ...workerUsers]) !==
-      'processes isolated by user id'
+      isolationReport([
+        users.gateway,
+        users.controlGateway,
+        ...workerUsers,
+        ...(config.courier === undefined ? [] : [users.courier]),
+      ]) !== 'processes isolated by user id'
     ) {
       found.push('processes not isolated: start the broker as root, and each gets a user of its own');
     }
@@ -296,6 +342,14 @@ export async function openCore(config: LastmileConfig, log: Log): Promise<Core> 
     warnings,
     connectSigner,
     announce,
+    outward,
+    pages: () =>
+      outward.pages({
+        service: people(),
+        policy: () => policy.current,
+        isFrozen,
+        now: () => counters.clock.now(),
+      }),
     refused: (reason, count) => refusedHandshakes.count(reason, count),
     router: (connections) =>
       new Router({
@@ -303,36 +357,45 @@ export async function openCore(config: LastmileConfig, log: Log): Promise<Core> 
           profileOf: (id) => policy.current.certificateProfile(id),
           now: () => counters.clock.now(),
         }),
-        operators: operatorHandlers({
-          policy: () => policy.current,
-          keyUse,
-          trustDomains: [config.trustDomain],
-          catalog,
-          administration: administration,
-          keys,
-          freezes,
-          encryptionsReserved: (name, version) => encryptions.reserved(name, version),
-          audit,
-          generation: () => generation,
-          verifierKey: () => verifierKey,
-          status: () => status([]),
-          unblockToken: async (name) => tokenNamed(name).unblock(),
-          drainToken: (name) => {
-            const token = tokenNamed(name);
-            // On disk first: an operator who was told that it is out takes it apart.
-            store.putTokenDrain(name);
-            token.drain();
-            return token.inFlight;
-          },
-          undrainToken: (name) => {
-            const token = tokenNamed(name);
-            store.deleteTokenDrain(name);
-            token.undrain();
-          },
-          tokenLoad: (token) => pool.load(token),
-          policies: () => policy,
-          clock: counters.clock,
-        }),
+        operators: new Map([
+          ...approvalsHandlers({
+            approvals: people(),
+            identify: (caller, call, method) => keyUse.identify(caller, call, method),
+            decideMethod: (question) => policy.current.decideMethod(question),
+            audit,
+          }),
+          ...operatorHandlers({
+            policy: () => policy.current,
+            keyUse,
+            trustDomains: [config.trustDomain],
+            catalog,
+            administration: administration,
+            keys,
+            freezes,
+            encryptionsReserved: (name, version) => encryptions.reserved(name, version),
+            audit,
+            generation: () => generation,
+            verifierKey: () => verifierKey,
+            status: () => status([]),
+            unblockToken: async (name) => tokenNamed(name).unblock(),
+            drainToken: (name) => {
+              const token = tokenNamed(name);
+              // On disk first: an operator who was told that it is out takes it apart.
+              store.putTokenDrain(name);
+              token.drain();
+              return token.inFlight;
+            },
+            undrainToken: (name) => {
+              const token = tokenNamed(name);
+              store.deleteTokenDrain(name);
+              token.undrain();
+            },
+            tokenLoad: (token) => pool.load(token),
+            policies: () => policy,
+            approvals: () => approvals,
+            clock: counters.clock,
+          }),
+        ]),
         audit,
         serving: () => ({ keyUse: isServing() }),
         onEnd: ({ service, name }, reason) => requests.count(`${service}.${name}`, reason ?? 'OK'),
@@ -350,6 +413,8 @@ export async function openCore(config: LastmileConfig, log: Log): Promise<Core> 
       clearInterval(proving);
       journal.close();
       policy.close();
+      approvals?.close();
+      await outward.close();
       await counters.close();
       await refusedHandshakes.close();
       // Before the tokens: the last checkpoint is signed by one of them.
@@ -399,6 +464,7 @@ export async function openCore(config: LastmileConfig, log: Log): Promise<Core> 
             token.worker?.restarts ?? 0,
           ),
         ),
+        ...courierProcesses(outward),
       ],
       refusedHandshakes: Object.fromEntries(
         REFUSALS.filter((reason) => refusedHandshakes.sinceStart.has(reason)).map((reason) => [
@@ -426,6 +492,12 @@ function processStatus(
   restarts: number,
 ): object {
   return { role, pid: pid ?? 0, uid, state, restarts, residentBytes: residentBytes(pid) };
+}
+
+function courierProcesses({ courier }: Outward): object[] {
+  if (courier === undefined) return [];
+  const { pid, uid, restarts, isReady } = courier.status();
+  return [processStatus('courier', pid, uid, isReady ? 'ready' : 'starting', restarts)];
 }
 
 function residentBytes(pid: number | undefined): number {
@@ -489,6 +561,8 @@ function settle(tokens: readonly TokenAdapter[]): Promise<void> {
 export interface Listening {
   readonly workloads: string;
   readonly control: string;
+  /** Undefined: approvers have no pages. */
+  readonly pages: string | undefined;
   /** Stops accepting, lets calls finish, ends every process. */
   stop(): Promise<void>;
 }
@@ -506,6 +580,7 @@ export async function listen(core: Core, log: Log): Promise<Listening> {
     ...(config.isolation.mode === 'shared' ? { isRoot: false } : {}),
   });
   const gateways: Gateway[] = [];
+  const pages = core.pages();
   const start = async (role: GatewayConfiguration['role']): Promise<Gateway> => {
     const address = role === 'workload' ? config.listen.workloads : config.listen.control;
     let gateway: Gateway | undefined;
@@ -516,7 +591,8 @@ export async function listen(core: Core, log: Log): Promise<Listening> {
         trustDomain: config.trustDomain,
         host: address.host,
         port: address.port,
-        tls,
+        tls: role === 'control' && pages !== undefined ? { ...tls, pages: pages.tls } : tls,
+        ...(role === 'control' && pages !== undefined ? { pages: pages.configuration } : {}),
         maxConnections: config.limits.maxConnections,
         maxConnectionsPerAddress: config.limits.maxConnectionsPerAddress,
         maxStreamsPerConnection: config.limits.maxStreamsPerConnection,
@@ -546,7 +622,11 @@ export async function listen(core: Core, log: Log): Promise<Listening> {
       onRequest: (request, reply) => router.handle(request, reply),
       onCancel: (reply) => router.cancel(reply),
       onRefused: (reason, count) => core.refused(reason, count),
+      ...(role === 'control' && pages !== undefined
+        ? { onPage: pages.onPage, onPagesGone: pages.onPagesGone }
+        : {}),
     });
+    if (gateway.pagesPort !== undefined) core.outward.pagesListen(gateway.pagesPort);
     return gateway;
   };
   try {
@@ -561,6 +641,7 @@ export async function listen(core: Core, log: Log): Promise<Listening> {
   return {
     workloads: `${workloads.address}:${workloads.port}`,
     control: `${control.address}:${control.port}`,
+    pages: control.pagesPort === undefined ? undefined : `${control.address}:${control.pagesPort}`,
     stop: async () => {
       await Promise.all(gateways.map((gateway) => gateway.drain()));
       await Promise.all(gateways.map((gateway) => gateway.stop()));

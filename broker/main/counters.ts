@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import type { Approvals } from '../approvals/approvals.ts';
 import type { Entry } from '../audit/entry-format.ts';
 import type { Sequencer } from '../audit/sequencer.ts';
 import { BrokerClock } from '../keyuse/clock.ts';
@@ -8,7 +9,7 @@ import { AttemptLimiter } from '../keyuse/limits/attempts.ts';
 import { decodeCharges, type LoggedCharge } from '../keyuse/limits/charges.ts';
 import { MemoryLimits } from '../keyuse/limits/memory-limits.ts';
 import { type LoggedUsage, UsageIndex } from '../keyuse/limits/usage-index.ts';
-import { NOTHING_TO_SPEND, Spending } from '../keyuse/spending.ts';
+import { Spending } from '../keyuse/spending.ts';
 import { BudgetRows } from '../state/budget-rows.ts';
 import { GuardRows } from '../state/guard-rows.ts';
 import type { StateStore } from '../state/state-store.ts';
@@ -35,6 +36,7 @@ export async function openCounters(options: {
   readonly audit: Sequencer;
   readonly store: StateStore;
   readonly stateDirectory: string;
+  readonly approvals: Approvals;
   readonly log: Log;
 }): Promise<Counters> {
   const { audit, store, log } = options;
@@ -123,7 +125,7 @@ export async function openCounters(options: {
       limits,
       guards,
       refusals: new AttemptLimiter(),
-      approvals: NOTHING_TO_SPEND.approvals,
+      approvals: options.approvals,
       now: () => clock.steadyNow(),
       onUsed: (leafIndex, timeMs, spiffeId, key, charges) =>
         index.record({ leafIndex, timeMs, charges: decodeCharges(charges, spiffeId, key) }),

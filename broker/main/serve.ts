@@ -63,7 +63,7 @@ export async function serve(configPath: string, stdout: { write(text: string): u
   process.on('SIGHUP', onHangUp);
   for (const warning of serving.core.warnings()) log('warn', warning);
   stdout.write(
-    `${JSON.stringify({ serving: { workloads: serving.workloads, control: serving.control } })}\n`,
+    `${JSON.stringify({ serving: { workloads: serving.workloads, control: serving.control, pages: serving.pages } })}\n`,
   );
   await stopped;
   process.off('SIGHUP', onHangUp);

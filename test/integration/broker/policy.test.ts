@@ -127,7 +127,7 @@ describe('Admin.ReloadPolicy', () => {
     expect(await status(admin)).toMatchObject({
       policyHash,
       state: 'serving',
-      warnings: expect.arrayContaining([expect.stringContaining('the policy file has mistakes')]),
+      warnings: expect.arrayContaining([expect.stringContaining('the policy file is not in force')]),
     });
     await billing.sign(SIGN);
     const entry = await newestPolicyEntry();

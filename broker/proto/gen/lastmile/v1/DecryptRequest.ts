@@ -6,6 +6,7 @@ export interface DecryptRequest {
   'ciphertext'?: (Buffer | Uint8Array | string);
   'associatedData'?: (Buffer | Uint8Array | string);
   'waitForApproval'?: (boolean);
+  'emergency'?: (boolean);
 }
 
 export interface DecryptRequest__Output {
@@ -13,4 +14,5 @@ export interface DecryptRequest__Output {
   'ciphertext': (Buffer);
   'associatedData': (Buffer);
   'waitForApproval': (boolean);
+  'emergency': (boolean);
 }

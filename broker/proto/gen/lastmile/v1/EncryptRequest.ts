@@ -8,6 +8,7 @@ export interface EncryptRequest {
   'plaintext'?: (Buffer | Uint8Array | string);
   'associatedData'?: (Buffer | Uint8Array | string);
   'waitForApproval'?: (boolean);
+  'emergency'?: (boolean);
 }
 
 export interface EncryptRequest__Output {
@@ -17,4 +18,5 @@ export interface EncryptRequest__Output {
   'plaintext': (Buffer);
   'associatedData': (Buffer);
   'waitForApproval': (boolean);
+  'emergency': (boolean);
 }

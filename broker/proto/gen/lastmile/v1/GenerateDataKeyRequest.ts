@@ -7,6 +7,7 @@ export interface GenerateDataKeyRequest {
   'length'?: (number);
   'associatedData'?: (Buffer | Uint8Array | string);
   'waitForApproval'?: (boolean);
+  'emergency'?: (boolean);
 }
 
 export interface GenerateDataKeyRequest__Output {
@@ -15,4 +16,5 @@ export interface GenerateDataKeyRequest__Output {
   'length': (number);
   'associatedData': (Buffer);
   'waitForApproval': (boolean);
+  'emergency': (boolean);
 }

@@ -7,6 +7,7 @@ export interface MacRequest {
   'algorithm'?: (string);
   'message'?: (Buffer | Uint8Array | string);
   'waitForApproval'?: (boolean);
+  'emergency'?: (boolean);
 }
 
 export interface MacRequest__Output {
@@ -15,4 +16,5 @@ export interface MacRequest__Output {
   'algorithm': (string);
   'message': (Buffer);
   'waitForApproval': (boolean);
+  'emergency': (boolean);
 }

@@ -11,6 +11,7 @@ export interface SignCertificateRequest {
   'publicKey'?: (_lastmile_v1_PublicKeyApplicant | null);
   'lifetimeSeconds'?: (number);
   'waitForApproval'?: (boolean);
+  'emergency'?: (boolean);
   'applicant'?: "csr"|"publicKey";
 }
 
@@ -23,5 +24,6 @@ export interface SignCertificateRequest__Output {
   'publicKey'?: (_lastmile_v1_PublicKeyApplicant__Output | null);
   'lifetimeSeconds': (number);
   'waitForApproval': (boolean);
+  'emergency': (boolean);
   'applicant'?: "csr"|"publicKey";
 }

@@ -8,6 +8,7 @@ export interface SignDsseRequest {
   'payloadType'?: (string);
   'payload'?: (Buffer | Uint8Array | string);
   'waitForApproval'?: (boolean);
+  'emergency'?: (boolean);
 }
 
 export interface SignDsseRequest__Output {
@@ -17,4 +18,5 @@ export interface SignDsseRequest__Output {
   'payloadType': (string);
   'payload': (Buffer);
   'waitForApproval': (boolean);
+  'emergency': (boolean);
 }

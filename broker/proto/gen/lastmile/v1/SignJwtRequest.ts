@@ -9,6 +9,7 @@ export interface SignJwtRequest {
   'lifetimeSeconds'?: (number);
   'type'?: (string);
   'waitForApproval'?: (boolean);
+  'emergency'?: (boolean);
 }
 
 export interface SignJwtRequest__Output {
@@ -19,4 +20,5 @@ export interface SignJwtRequest__Output {
   'lifetimeSeconds': (number);
   'type': (string);
   'waitForApproval': (boolean);
+  'emergency': (boolean);
 }

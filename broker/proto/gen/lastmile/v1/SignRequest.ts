@@ -10,6 +10,7 @@ export interface SignRequest {
   'digest'?: (Buffer | Uint8Array | string);
   'signatureFormat'?: (_lastmile_v1_SignatureFormat);
   'waitForApproval'?: (boolean);
+  'emergency'?: (boolean);
   'content'?: "message"|"digest";
 }
 
@@ -21,5 +22,6 @@ export interface SignRequest__Output {
   'digest'?: (Buffer);
   'signatureFormat': (_lastmile_v1_SignatureFormat__Output);
   'waitForApproval': (boolean);
+  'emergency': (boolean);
   'content'?: "message"|"digest";
 }
