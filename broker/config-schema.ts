@@ -296,6 +296,17 @@ export const configSchema = z.strictObject({
     })
     .prefault({})
     .describe('Bounds on what one caller can hold.'),
+  telemetry: z
+    .strictObject({
+      metrics_file: path
+        .optional()
+        .describe(
+          'File for metrics in the text format of Prometheus, for the textfile collector of a node exporter, such as `/var/lib/prometheus/node-exporter/lastmile.prom`. Its directory exists. Without it there are none.',
+        ),
+      interval: duration({ min: '1s', max: '1h' }).prefault('15s').describe('How often it is written.'),
+    })
+    .prefault({})
+    .describe('What operators watch. Names no workload and no key.'),
 });
 
 export type ConfigDocument = z.output<typeof configSchema>;

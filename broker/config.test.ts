@@ -75,6 +75,7 @@ describe('reading', () => {
       },
       isolation: { mode: 'auto', uidBase: 64_000 },
       limits: { maxDeadlineMs: 30_000, maxStreamInFlight: 256 },
+      telemetry: { metricsFile: undefined, intervalMs: 15_000 },
     });
     expect(parsed(MINIMAL).tokens).toEqual([
       {

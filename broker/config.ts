@@ -78,6 +78,11 @@ export interface LastmileConfig {
     readonly maxStreamsPerConnection: number;
     readonly maxStreamInFlight: number;
   };
+  readonly telemetry: {
+    /** Absolute. Undefined: no metrics. */
+    readonly metricsFile: string | undefined;
+    readonly intervalMs: number;
+  };
 }
 
 /** A configuration that is refused: everything found wrong in it, each with file, line and column. */
@@ -303,7 +308,7 @@ function environmentFinding(name: string): FileFinding {
 function toConfig(document: ConfigDocument, file: string, sha256: string): LastmileConfig {
   const directory = dirname(file);
   const at = (path: string): string => resolve(directory, path);
-  const { broker, listen, audit, isolation, limits } = document;
+  const { broker, listen, audit, isolation, limits, telemetry } = document;
   return {
     file,
     directory,
@@ -360,6 +365,10 @@ function toConfig(document: ConfigDocument, file: string, sha256: string): Lastm
       maxConnectionsPerAddress: limits.max_connections_per_address,
       maxStreamsPerConnection: limits.max_streams_per_connection,
       maxStreamInFlight: limits.max_stream_in_flight,
+    },
+    telemetry: {
+      metricsFile: telemetry.metrics_file === undefined ? undefined : at(telemetry.metrics_file),
+      intervalMs: telemetry.interval,
     },
   };
 }

@@ -44,6 +44,7 @@ import { SqliteLoginLedger } from '../state/login-ledger.ts';
 import { SignedTreeMemory } from '../state/signed-tree-memory.ts';
 import { StateStore } from '../state/state-store.ts';
 import type { Log } from '../telemetry/log.ts';
+import { startMetrics } from '../telemetry/metrics.ts';
 import { RequestCounter } from '../telemetry/request-counter.ts';
 import { openCounters } from './counters.ts';
 import { type Outward, openOutward, type PagesWiring } from './outward.ts';
@@ -298,7 +299,41 @@ export async function openCore(config: LastmileConfig, log: Log): Promise<Core> 
   });
   const requests = new RequestCounter();
   const isServing = (): boolean =>
-    audit.failure === undefined && tokens.some(({ state }) => state === 'ready' || state === 'degraded');
+    !isClosing &&
+    audit.failure === undefined &&
+    tokens.some(({ state }) => state === 'ready' || state === 'degraded');
+  const { metricsFile, intervalMs } = config.telemetry;
+  const metrics =
+    metricsFile === undefined
+      ? undefined
+      : await startMetrics({
+          file: metricsFile,
+          intervalMs,
+          onFailure: (error) => log('warn', 'the metrics cannot be written', { error: String(error) }),
+          sources: {
+            requests: () => requests.all(),
+            refusedHandshakes: () => refusedHandshakes.sinceStart,
+            tokens: () =>
+              tokens.map((token) => {
+                const { serviceMs, errors } = pool.load(token);
+                return {
+                  name: token.name,
+                  state: token.state,
+                  inFlight: token.inFlight,
+                  sessions: token.info?.sessions ?? 0,
+                  serviceSeconds: serviceMs / 1000,
+                  errors,
+                  restarts: token.worker?.restarts ?? 0,
+                };
+              }),
+            log: () => ({
+              entries: audit.size,
+              signed: audit.status.checkpointSize,
+              isWritable: audit.failure === undefined,
+            }),
+            isServing,
+          },
+        });
   const warnings = (): string[] => {
     const found: string[] = [];
     if (audit.failure !== undefined) found.push(`audit log: ${audit.failure.message}: key use is stopped`);
@@ -398,7 +433,10 @@ export async function openCore(config: LastmileConfig, log: Log): Promise<Core> 
         ]),
         audit,
         serving: () => ({ keyUse: isServing() }),
-        onEnd: ({ service, name }, reason) => requests.count(`${service}.${name}`, reason ?? 'OK'),
+        onEnd: ({ service, name }, reason, milliseconds) => {
+          requests.count(`${service}.${name}`, reason ?? 'OK');
+          metrics?.took(`${service}.${name}`, milliseconds);
+        },
         onOverQuota: (connection) => connections.reject(connection, 'too many refused requests'),
         onInternalError: (method, error) =>
           log('error', 'internal error', {
@@ -409,6 +447,8 @@ export async function openCore(config: LastmileConfig, log: Log): Promise<Core> 
     status: (gateways) => status(gateways),
     close: async () => {
       isClosing = true;
+      // While it can still be told what was; that nothing is served stays in the file.
+      await metrics?.close();
       probe.close();
       clearInterval(proving);
       journal.close();
