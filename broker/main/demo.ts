@@ -66,7 +66,7 @@ function nextSteps(directory: string): string {
     '\nServing until Ctrl-C. In a second terminal, in this directory:\n\n',
     run('sign payments/jwt README.md --algorithm ES256 --as payments --encoding base64'),
     run('encrypt payments/data README.md --out README.sealed --as payments'),
-    run('decrypt payments/data README.sealed --as payments'),
+    run('decrypt payments/data README.sealed --as payments | head -3'),
     run('status'),
     run('audit list --as auditor'),
     run('audit verify --as auditor'),
