@@ -872,12 +872,8 @@ export class ApprovalService implements Approvals {
   }
 
   #counting(live: Pick<Live, 'votes' | 'act'>, quorum: Quorum): readonly CastVote[] {
-    return countingVotes(
-      live.votes,
-      quorum,
-      live.act.requester,
-      this.#context(),
-      (vote) => this.#verified.get(vote),
+    return countingVotes(live.votes, quorum, live.act.requester, this.#context(), (vote) =>
+      this.#verified.get(vote),
     );
   }
 
