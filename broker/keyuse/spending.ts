@@ -103,7 +103,10 @@ export class Spending {
       if (!giveUp.signal.aborted) throw error;
       throw call.aborted
         ? new Failure('CANCELLED', 'the caller went away')
-        : new Failure('APPROVAL_REQUIRED', 'not yet approved', { metadata: { approval: id } });
+        : // Of all that ends a wait, what can still be approved: whoever asks again goes on waiting for the same.
+          new Failure('APPROVAL_REQUIRED', 'not yet approved', {
+            metadata: { approval: id, state: 'open' },
+          });
     } finally {
       clearTimeout(timer);
       call.removeEventListener('abort', stop);
