@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
-import type { LastmileClient } from '../client/client.ts';
+import type { DecryptInput, LastmileClient } from '../client/client.ts';
+import { type AskingFlags, asked, withAsking } from './asking.ts';
 import type { ByteSource } from './byte-source.ts';
 import { asWorkload, type ConnectionFlags, withConnection } from './connection.ts';
 import { type CliContext, CliError, EXIT } from './context.ts';
@@ -7,7 +8,7 @@ import { ENVELOPE_MAGIC, EnvelopeError, openEnvelope, wrappingAssociatedData } f
 import { openInput, writeOutput } from './files.ts';
 import { json, write } from './output.ts';
 
-interface Flags extends ConnectionFlags {
+interface Flags extends ConnectionFlags, AskingFlags {
   readonly associatedData?: string;
   readonly out?: string;
 }
@@ -36,20 +37,28 @@ export function addDecrypt(program: Command, context: CliContext): void {
         throw new CliError(EXIT.usage, '--json needs --out: the plaintext goes elsewhere');
       }
       const bytes = await asWorkload(context, flags, (client) =>
-        writeOutput(context, flags.out, decrypted(client, key, openInput(context, file), flags), OWNER_ONLY),
+        writeOutput(
+          context,
+          flags.out,
+          decrypted(context, client, key, openInput(context, file), flags),
+          OWNER_ONLY,
+        ),
       );
       if (flags.json === true) await write(context.stdout, json({ key, bytes }));
     });
-  withConnection(command, context);
+  withConnection(withAsking(command), context);
 }
 
 async function* decrypted(
+  context: CliContext,
   client: LastmileClient,
   key: string,
   source: ByteSource,
   flags: Flags,
 ): AsyncGenerator<Uint8Array> {
   const associatedData = Buffer.from(flags.associatedData ?? '');
+  const opened = async (input: DecryptInput): Promise<Uint8Array> =>
+    (await asked(context, flags, (options) => client.decrypt(input, options))).plaintext;
   if (!(await source.peek(ENVELOPE_MAGIC.length)).equals(ENVELOPE_MAGIC)) {
     const ciphertext = await source.read(MAX_CIPHERTEXT_BYTES + 1);
     if (ciphertext.length > MAX_CIPHERTEXT_BYTES) {
@@ -58,20 +67,12 @@ async function* decrypted(
         'the input is not what `lastmile encrypt` makes: too long, and not an envelope',
       );
     }
-    yield (await client.decrypt({ key, ciphertext, associatedData })).plaintext;
+    yield await opened({ key, ciphertext, associatedData });
     return;
   }
   try {
-    yield* openEnvelope(
-      source,
-      async (wrapped) =>
-        (
-          await client.decrypt({
-            key,
-            ciphertext: wrapped,
-            associatedData: wrappingAssociatedData(associatedData),
-          })
-        ).plaintext,
+    yield* openEnvelope(source, (wrapped) =>
+      opened({ key, ciphertext: wrapped, associatedData: wrappingAssociatedData(associatedData) }),
     );
   } catch (error) {
     if (error instanceof EnvelopeError) throw new CliError(EXIT.unverified, error.message, { cause: error });

@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import type { LastmileClient, LogPosition } from '../client/client.ts';
 import { pinned, positiveInteger } from './arguments.ts';
+import { type AskingFlags, asked, withAsking } from './asking.ts';
 import type { ByteSource } from './byte-source.ts';
 import { asWorkload, type ConnectionFlags, withConnection } from './connection.ts';
 import { type CliContext, CliError, EXIT } from './context.ts';
@@ -8,7 +9,7 @@ import { DATA_KEY_BYTES, sealEnvelope, wrappingAssociatedData } from './envelope
 import { openInput, writeOutput } from './files.ts';
 import { json, write } from './output.ts';
 
-interface Flags extends ConnectionFlags {
+interface Flags extends ConnectionFlags, AskingFlags {
   readonly keyVersion?: number;
   readonly associatedData?: string;
   readonly out?: string;
@@ -55,7 +56,7 @@ export function addEncrypt(program: Command, context: CliContext): void {
       );
       if (flags.json === true) await write(context.stdout, json({ key, ...sealed }));
     });
-  withConnection(command, context);
+  withConnection(withAsking(command), context);
 }
 
 async function encryptTo(
@@ -68,26 +69,25 @@ async function encryptTo(
   const associatedData = Buffer.from(flags.associatedData ?? '');
   const first = await source.peek(MAX_DIRECT_BYTES + 1);
   if (first.length >= 1 && first.length <= MAX_DIRECT_BYTES) {
-    const { ciphertext, version, log } = await client.encrypt({
-      key,
-      ...pinned(flags.keyVersion),
-      plaintext: first,
-      associatedData,
-    });
+    const input = { key, ...pinned(flags.keyVersion), plaintext: first, associatedData };
+    const { ciphertext, version, log } = await asked(context, flags, (options) =>
+      client.encrypt(input, options),
+    );
     const bytes = await writeOutput(context, flags.out, [ciphertext]);
     return { format: 'lastmile-ciphertext', version, log, bytes };
   }
+  const input = {
+    key,
+    ...pinned(flags.keyVersion),
+    length: DATA_KEY_BYTES,
+    associatedData: wrappingAssociatedData(associatedData),
+  };
   const {
     plaintext: dataKey,
     wrapped,
     version,
     log,
-  } = await client.generateDataKey({
-    key,
-    ...pinned(flags.keyVersion),
-    length: DATA_KEY_BYTES,
-    associatedData: wrappingAssociatedData(associatedData),
-  });
+  } = await asked(context, flags, (options) => client.generateDataKey(input, options));
   try {
     const bytes = await writeOutput(context, flags.out, sealEnvelope(dataKey, wrapped, source));
     return { format: 'lastmile-envelope-v1', version, log, bytes };

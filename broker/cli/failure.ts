@@ -8,6 +8,8 @@ export interface FailureReport {
   readonly message: string;
   readonly reason?: LastmileReason;
   readonly performed?: LastmileError['performed'];
+  /** Id of the approval that is missing. */
+  readonly approval?: string;
   readonly advice?: string;
 }
 
@@ -70,14 +72,26 @@ export function reportOf(error: unknown): FailureReport | undefined {
   }
   if (!(error instanceof LastmileError)) return undefined;
   const { reason, performed, message } = error;
-  const retryAfter = error.metadata.retry_after;
+  const { retry_after: retryAfter, approval } = error.metadata;
   return {
     exitCode: exitCodeOf(reason),
     message,
     reason,
     performed,
-    advice: retryAfter === undefined ? ADVICE[reason] : `try again in ${retryAfter}`,
+    ...(approval === undefined ? {} : { approval }),
+    advice: advise(reason, retryAfter, approval),
   };
+}
+
+function advise(
+  reason: LastmileReason,
+  retryAfter: string | undefined,
+  approval: string | undefined,
+): string {
+  if (retryAfter !== undefined) return `try again in ${retryAfter}`;
+  if (reason === 'APPROVAL_REQUIRED' && approval !== undefined)
+    return `approvers see it with \`lastmile approvals show ${approval}\`; when they have agreed, ask again for exactly this`;
+  return ADVICE[reason];
 }
 
 /** `error: REASON: what failed` and what to do next, a line each. */

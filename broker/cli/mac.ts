@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import { pinned, positiveInteger } from './arguments.ts';
+import { type AskingFlags, asked, withAsking } from './asking.ts';
 import { asWorkload, type ConnectionFlags, withConnection } from './connection.ts';
 import { MAX_MESSAGE_BYTES } from './content.ts';
 import { type CliContext, CliError, EXIT } from './context.ts';
@@ -7,7 +8,7 @@ import { type Encoding, encodeResult, encodingOption } from './encoding.ts';
 import { openInput, readWhole, writeOutput } from './files.ts';
 import { json, write } from './output.ts';
 
-interface Flags extends ConnectionFlags {
+interface Flags extends ConnectionFlags, AskingFlags {
   readonly algorithm?: string;
   readonly keyVersion?: number;
   readonly verify?: string;
@@ -50,6 +51,8 @@ export function addMac(program: Command, context: CliContext): void {
         message,
       };
       if (flags.verify !== undefined) {
+        if (flags.waitForApproval !== undefined || flags.emergency === true)
+          throw new CliError(EXIT.usage, 'nobody is asked to approve a verification');
         const mac = await readWhole(context, flags.verify, MAX_MAC_BYTES);
         const verified = await asWorkload(context, flags, (client) => client.verifyMac({ ...input, mac }));
         if (flags.json === true) await write(context.stdout, json({ key, ...verified }));
@@ -59,11 +62,13 @@ export function addMac(program: Command, context: CliContext): void {
           await write(context.stdout, `valid, by ${key} version ${verified.version}\n`);
         return;
       }
-      const made = await asWorkload(context, flags, (client) => client.mac(input));
+      const made = await asWorkload(context, flags, (client) =>
+        asked(context, flags, (options) => client.mac(input, options)),
+      );
       if (flags.out !== undefined || flags.json !== true) {
         await writeOutput(context, flags.out, [encodeResult(context, made.mac, flags.encoding, flags.out)]);
       }
       if (flags.json === true) await write(context.stdout, json({ key, ...made }));
     });
-  withConnection(command, context);
+  withConnection(withAsking(command), context);
 }

@@ -1,6 +1,7 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { CertificateApplicant } from '../client/client.ts';
 import { collect, pinned, positiveInteger, seconds } from './arguments.ts';
+import { type AskingFlags, asked, withAsking } from './asking.ts';
 import { asWorkload, type ConnectionFlags, withConnection } from './connection.ts';
 import { type CliContext, CliError, EXIT } from './context.ts';
 import { readWhole, writeOutput } from './files.ts';
@@ -11,7 +12,7 @@ interface Attribute {
   readonly value: string;
 }
 
-interface Flags extends ConnectionFlags {
+interface Flags extends ConnectionFlags, AskingFlags {
   readonly profile: string;
   readonly lifetime?: number;
   readonly publicKey?: string;
@@ -55,22 +56,23 @@ export function addSignCertificate(program: Command, context: CliContext): void 
     )
     .action(async (key: string, csr: string | undefined, flags: Flags) => {
       const applicant = await applicantOf(context, csr, flags);
+      const input = {
+        key,
+        ...pinned(flags.keyVersion),
+        ...(flags.algorithm === undefined ? {} : { algorithm: flags.algorithm }),
+        ...(flags.lifetime === undefined ? {} : { lifetimeSeconds: flags.lifetime }),
+        profile: flags.profile,
+        ...applicant,
+      };
       const signed = await asWorkload(context, flags, (client) =>
-        client.signCertificate({
-          key,
-          ...pinned(flags.keyVersion),
-          ...(flags.algorithm === undefined ? {} : { algorithm: flags.algorithm }),
-          ...(flags.lifetime === undefined ? {} : { lifetimeSeconds: flags.lifetime }),
-          profile: flags.profile,
-          ...applicant,
-        }),
+        asked(context, flags, (options) => client.signCertificate(input, options)),
       );
       if (flags.out !== undefined || flags.json !== true) {
         await writeOutput(context, flags.out, [Buffer.from(signed.pem)]);
       }
       if (flags.json === true) await write(context.stdout, json({ key, ...signed }));
     });
-  withConnection(command, context);
+  withConnection(withAsking(command), context);
 }
 
 async function applicantOf(

@@ -1,11 +1,12 @@
 import type { Command } from 'commander';
 import { pinned, positiveInteger } from './arguments.ts';
+import { type AskingFlags, asked, withAsking } from './asking.ts';
 import { asWorkload, type ConnectionFlags, withConnection } from './connection.ts';
 import type { CliContext } from './context.ts';
 import { openInput, readAtMost, writeOutput } from './files.ts';
 import { json, write } from './output.ts';
 
-interface Flags extends ConnectionFlags {
+interface Flags extends ConnectionFlags, AskingFlags {
   readonly payloadType: string;
   readonly algorithm?: string;
   readonly keyVersion?: number;
@@ -37,14 +38,15 @@ export function addSignDsse(program: Command, context: CliContext): void {
         MAX_PAYLOAD_BYTES,
         'payload is over 512 KiB',
       );
+      const input = {
+        key,
+        ...pinned(flags.keyVersion),
+        ...(flags.algorithm === undefined ? {} : { algorithm: flags.algorithm }),
+        payloadType: flags.payloadType,
+        payload,
+      };
       const signed = await asWorkload(context, flags, (client) =>
-        client.signDsse({
-          key,
-          ...pinned(flags.keyVersion),
-          ...(flags.algorithm === undefined ? {} : { algorithm: flags.algorithm }),
-          payloadType: flags.payloadType,
-          payload,
-        }),
+        asked(context, flags, (options) => client.signDsse(input, options)),
       );
       if (flags.out !== undefined || flags.json !== true) {
         await writeOutput(context, flags.out, [signed.envelope, Buffer.from('\n')]);
@@ -54,5 +56,5 @@ export function addSignDsse(program: Command, context: CliContext): void {
         await write(context.stdout, json({ key, envelope: Buffer.from(envelope).toString('utf8'), ...rest }));
       }
     });
-  withConnection(command, context);
+  withConnection(withAsking(command), context);
 }

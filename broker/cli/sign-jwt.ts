@@ -1,11 +1,12 @@
 import type { Command } from 'commander';
 import { pinned, positiveInteger, seconds } from './arguments.ts';
+import { type AskingFlags, asked, withAsking } from './asking.ts';
 import { asWorkload, type ConnectionFlags, withConnection } from './connection.ts';
 import type { CliContext } from './context.ts';
 import { openInput, readAtMost, writeOutput } from './files.ts';
 import { json, write } from './output.ts';
 
-interface Flags extends ConnectionFlags {
+interface Flags extends ConnectionFlags, AskingFlags {
   readonly lifetime: number;
   readonly type?: string;
   readonly algorithm?: string;
@@ -35,20 +36,21 @@ export function addSignJwt(program: Command, context: CliContext): void {
     )
     .action(async (key: string, file: string | undefined, flags: Flags) => {
       const claims = await readAtMost(openInput(context, file), MAX_CLAIMS_BYTES, 'claims are over 16 KiB');
+      const input = {
+        key,
+        ...pinned(flags.keyVersion),
+        ...(flags.algorithm === undefined ? {} : { algorithm: flags.algorithm }),
+        ...(flags.type === undefined ? {} : { type: flags.type }),
+        claims,
+        lifetimeSeconds: flags.lifetime,
+      };
       const signed = await asWorkload(context, flags, (client) =>
-        client.signJwt({
-          key,
-          ...pinned(flags.keyVersion),
-          ...(flags.algorithm === undefined ? {} : { algorithm: flags.algorithm }),
-          ...(flags.type === undefined ? {} : { type: flags.type }),
-          claims,
-          lifetimeSeconds: flags.lifetime,
-        }),
+        asked(context, flags, (options) => client.signJwt(input, options)),
       );
       if (flags.out !== undefined || flags.json !== true) {
         await writeOutput(context, flags.out, [Buffer.from(`${signed.jwt}\n`)]);
       }
       if (flags.json === true) await write(context.stdout, json({ key, ...signed }));
     });
-  withConnection(command, context);
+  withConnection(withAsking(command), context);
 }

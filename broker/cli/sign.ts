@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import { pinned, positiveInteger } from './arguments.ts';
+import { type AskingFlags, asked, withAsking } from './asking.ts';
 import { asWorkload, type ConnectionFlags, withConnection } from './connection.ts';
 import { signedContent, soleAlgorithm } from './content.ts';
 import type { CliContext } from './context.ts';
@@ -7,7 +8,7 @@ import { type Encoding, encodeResult, encodingOption } from './encoding.ts';
 import { openInput, writeOutput } from './files.ts';
 import { json, write } from './output.ts';
 
-interface Flags extends ConnectionFlags {
+interface Flags extends ConnectionFlags, AskingFlags {
   readonly algorithm?: string;
   readonly keyVersion?: number;
   readonly digest?: boolean;
@@ -39,13 +40,14 @@ export function addSign(program: Command, context: CliContext): void {
       await asWorkload(context, flags, async (client) => {
         const algorithm = await soleAlgorithm(client, key, flags.keyVersion, flags.algorithm);
         const content = await signedContent(openInput(context, file), algorithm, flags.digest === true);
-        const signed = await client.sign({
+        const input = {
           key,
           ...pinned(flags.keyVersion),
           algorithm,
           ...content,
-          signatureFormat: flags.der === true ? 'der' : 'raw',
-        });
+          signatureFormat: flags.der === true ? ('der' as const) : ('raw' as const),
+        };
+        const signed = await asked(context, flags, (options) => client.sign(input, options));
         if (flags.out !== undefined || flags.json !== true) {
           const bytes = encodeResult(context, signed.signature, flags.encoding, flags.out);
           await writeOutput(context, flags.out, [bytes]);
@@ -53,5 +55,5 @@ export function addSign(program: Command, context: CliContext): void {
         if (flags.json === true) await write(context.stdout, json({ key, algorithm, ...signed }));
       });
     });
-  withConnection(command, context);
+  withConnection(withAsking(command), context);
 }
