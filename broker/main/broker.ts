@@ -355,6 +355,11 @@ export async function openCore(config: LastmileConfig, log: Log): Promise<Core> 
     if (catalog.find(config.audit.key, 0) === undefined)
       found.push(`the log has no key: create ${config.audit.key} (Ed25519) on a token`);
     found.push(...counters.warnings());
+    const stopped = approvals?.stopped;
+    if (stopped !== undefined)
+      found.push(`approvals are stopped: ${stopped}; look into it, then \`lastmile approvals accept-state\``);
+    const { lost = 0 } = outward.courier?.status() ?? {};
+    if (lost > 0) found.push(`courier: ${lost} deliveries were given up since the broker started`);
     for (const { rule, until } of policy.current.observing) {
       const end = new Date(until).toISOString();
       found.push(
