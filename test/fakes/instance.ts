@@ -14,6 +14,8 @@ export interface RunningInstance {
   readonly directory: string;
   readonly workloadsPort: number;
   readonly controlPort: number;
+  /** Of the approvers' pages; undefined: `lastmile.yaml` has none. */
+  readonly pagesPort: number | undefined;
   /** The broker's process id. */
   readonly pid: number;
   /** Everything the broker has said so far, both streams. */
@@ -119,15 +121,23 @@ async function serve(
   };
 }
 
+type Ports = Pick<RunningInstance, 'workloadsPort' | 'controlPort' | 'pagesPort'>;
+
 /** The one line of JSON with which `lastmile serve` says that it takes requests, and where. */
-function servingPorts(child: ChildProcess): Promise<{ workloadsPort: number; controlPort: number }> {
+function servingPorts(child: ChildProcess): Promise<Ports> {
   return new Promise((resolve) => {
     if (child.stdout === null) throw new Error('standard output is not a pipe');
     // Never closed: closing it would stop the stream, and a broker that cannot write its log waits.
     createInterface({ input: child.stdout }).on('line', (line) => {
       if (!line.startsWith('{"serving":')) return;
-      const { serving } = JSON.parse(line) as { serving: { workloads: string; control: string } };
-      resolve({ workloadsPort: portOf(serving.workloads), controlPort: portOf(serving.control) });
+      const { serving } = JSON.parse(line) as {
+        serving: { workloads: string; control: string; pages?: string };
+      };
+      resolve({
+        workloadsPort: portOf(serving.workloads),
+        controlPort: portOf(serving.control),
+        pagesPort: serving.pages === undefined ? undefined : portOf(serving.pages),
+      });
     });
   });
 }
