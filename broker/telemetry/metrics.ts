@@ -57,8 +57,8 @@ const LATENCY_SECONDS = [0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1,
  * A file, because the broker opens neither a listener nor an outbound connection: a node exporter reads it, and its failure is
  * nobody else's. No names of workloads or keys: who used what is the log's to tell, to auditors.
  *
- * The metrics part of OpenTelemetry's SDK alone, loaded when it is wanted: NodeSDK would take exporters from the environment,
- * which call out.
+ * OpenTelemetry's SDK, loaded when it is wanted. Every exporter is named here, so that none is taken from the
+ * environment: those call out.
  */
 export async function startMetrics({
   file,
@@ -66,11 +66,26 @@ export async function startMetrics({
   sources,
   onFailure,
 }: MetricsOptions): Promise<Metrics> {
-  const [{ AggregationType, MeterProvider }, { PrometheusExporter, PrometheusSerializer }] =
-    await Promise.all([import('@opentelemetry/sdk-metrics'), import('@opentelemetry/exporter-prometheus')]);
+  const [
+    { NodeSDK },
+    { AggregationType },
+    { PrometheusExporter, PrometheusSerializer },
+    { metrics: globalMetrics },
+  ] = await Promise.all([
+    import('@opentelemetry/sdk-node'),
+    import('@opentelemetry/sdk-metrics'),
+    import('@opentelemetry/exporter-prometheus'),
+    import('@opentelemetry/api'),
+  ]);
   const reader = new PrometheusExporter({ preventServerStart: true });
-  const provider = new MeterProvider({
-    readers: [reader],
+  const sdk = new NodeSDK({
+    metricReaders: [reader],
+    spanProcessors: [],
+    logRecordProcessors: [],
+    instrumentations: [],
+    resourceDetectors: [],
+    autoDetectResources: false,
+    textMapPropagator: null,
     views: [
       {
         instrumentName: 'lastmile.request.duration.seconds',
@@ -81,8 +96,9 @@ export async function startMetrics({
       },
     ],
   });
+  sdk.start();
   const serializer = new PrometheusSerializer();
-  const meter = provider.getMeter('lastmile');
+  const meter = globalMetrics.getMeter('lastmile');
   const counter = (name: string, description: string, read: () => Iterable<Sample>): void =>
     meter.createObservableCounter(name, { description }).addCallback((result) => {
       for (const { value, attributes } of read()) result.observe(value, attributes);
@@ -164,7 +180,8 @@ export async function startMetrics({
     close: async () => {
       clearInterval(timer);
       await next();
-      await provider.shutdown();
+      await sdk.shutdown();
+      globalMetrics.disable();
     },
   };
 }
