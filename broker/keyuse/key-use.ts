@@ -126,7 +126,7 @@ type Run<T> = (
   token: TokenAdapter,
   object: number,
   context: OperationContext,
-  reserve: (contentSha256: Uint8Array) => void,
+  reserve: (contentSha256: () => Uint8Array) => void,
 ) => Promise<T>;
 
 /** A request that is not served: what its entry says, and what its caller is told. */
@@ -192,7 +192,7 @@ export class KeyUse {
         permitted,
         input,
         (token, object, context, reserve) => {
-          if (permitted.decision.alternatives !== undefined) reserve(digestIn(input));
+          reserve(() => digestIn(input));
           return token.sign({ object, algorithm: permitted.jose, data }, context);
         },
         (signature, token) => this.#verifies(permitted, content!, data, signature, token),
@@ -257,7 +257,7 @@ export class KeyUse {
           const { bytes } = built.content.content;
           const data = hash === undefined ? bytes : digestNow(hash, bytes, 'buffer');
           Object.assign(input, describeContent(built.content.content, hash, data));
-          reserve(digestIn(input));
+          reserve(() => digestIn(input));
           return {
             built: built.content,
             data,
@@ -332,6 +332,11 @@ export class KeyUse {
       const permitted = this.#permit(use, request.version, 'sign');
       const { version, jose } = permitted;
       const spent = await this.#spend(permitted, () => NOTHING_TO_SHOW);
+      const stopped = this.#recheck(permitted, spent);
+      if (stopped instanceof Failure) {
+        spent.settle('no');
+        throw new Refused(use, stopped, permitted.decision);
+      }
       spent.settle('yes');
       const { curve, hash } = FACTS[jose];
       const signature =
@@ -491,7 +496,7 @@ export class KeyUse {
       );
       const permitted: Permitted = { ...use, decision: this.#decide(use), version: undefined };
       const performed = await this.#perform(permitted, undefined, (token, _object, context, reserve) => {
-        reserve(NO_CONTENT);
+        reserve(() => NO_CONTENT);
         return token.random(length, context);
       });
       const leafIndex = await this.#conclude(performed, undefined, { kind: 'random', bytes: length });
@@ -956,7 +961,7 @@ export class KeyUse {
       input,
       async (token, object, context, reserve) => {
         const plaintext = await source(token, context);
-        if (permitted.decision.alternatives !== undefined) reserve(digestNow('sha256', plaintext, 'buffer'));
+        reserve(() => digestNow('sha256', plaintext, 'buffer'));
         return isRsa
           ? this.#sealForPublicKey(version, plaintext, header, token, object, context)
           : this.#sealAndOpen(version, plaintext, associatedData, header, token, object, context);
@@ -1042,7 +1047,7 @@ export class KeyUse {
     const associatedData =
       algorithm === 'A256GCM' ? associatedDataFor(header, request.associatedData) : EMPTY;
     const performed = await this.#perform(permitted, input, (token, object, context, reserve) => {
-      reserve(ciphertextDigest);
+      reserve(() => ciphertextDigest);
       return token.decrypt({ object, algorithm, iv, sealed, associatedData }, context);
     });
     const leafIndex = await this.#conclude(performed, input, {
@@ -1069,7 +1074,7 @@ export class KeyUse {
       permitted,
       input,
       async (token, object, context, reserve) => {
-        if (permitted.decision.alternatives !== undefined) reserve(digestNow('sha256', message, 'buffer'));
+        reserve(() => digestNow('sha256', message, 'buffer'));
         const compute = (): Promise<Uint8Array> =>
           token.sign({ object, algorithm: permitted.jose, data: message }, context);
         // Nobody but the token can verify it: made twice, what differs is wrong. A wrong one that is compared with

@@ -60,11 +60,12 @@ export interface Spent {
   /** Rules on probation that would have refused, and what they lack. */
   readonly observed: readonly Observation[];
   /**
-   * Reserves the guards' values durably for exactly this content (its SHA-256). Just before the token is asked.
+   * Reserves the guards' values durably for exactly this content (its SHA-256, made only when there are any). Just
+   * before the token is asked.
    *
    * @throws Failure POLICY_DENIED
    */
-  reserve(contentSha256: Uint8Array): void;
+  reserve(contentSha256: () => Uint8Array): void;
   /** Once: `no` gives everything back, anything else uses it up. */
   settle(performed: PerformedUse): void;
 }
@@ -269,9 +270,10 @@ class Taken implements Spent {
     return this.allowance.rule;
   }
 
-  reserve(contentSha256: Uint8Array): void {
+  reserve(makeContent: () => Uint8Array): void {
     const { guards } = this.allowance;
     if (guards.length === 0) return;
+    const contentSha256 = makeContent();
     if (this.#reservedFor !== undefined) {
       // A second attempt holds what the first one reserved, for the identical bytes alone.
       if (this.#reservedFor.equals(contentSha256)) return;

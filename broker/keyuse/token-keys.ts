@@ -198,6 +198,19 @@ export class TokenKeys {
 
   async #bindAll(token: TokenAdapter, state: TokenKeysState, generation: number): Promise<void> {
     const serial = token.info?.serial;
+    const { tokens } = this.#options;
+    const twin = tokens.slice(0, tokens.indexOf(token)).find(({ info }) => info?.serial === serial);
+    if (twin !== undefined) {
+      // Some modules give all their tokens one serial: what is recorded of the one would be believed of the other.
+      const why = `token ${token.name} has the serial of token ${twin.name}: they cannot be told apart`;
+      this.#options.log('error', 'a token is not used', { token: token.name, why });
+      for (const version of this.#options.catalog.all()) {
+        if (version.objects.some(({ tokenSerial }) => tokenSerial === serial))
+          state.unusable.set(version.id, why);
+      }
+      this.#rebuild();
+      return;
+    }
     for (const version of this.#options.catalog.all()) {
       if (state.generation !== generation || token.loginGeneration !== generation) return;
       const object = version.objects.find((candidate) => candidate.tokenSerial === serial);
