@@ -90,6 +90,18 @@ export class KeyCatalog {
 
 /** What an approval of a use of this key is bound to, as canonical JSON: another key, or another setting, is another act. */
 export function catalogEntryOf(version: KeyVersion): string {
+  let entry = catalogEntries.get(version);
+  if (entry === undefined) {
+    entry = makeCatalogEntry(version);
+    catalogEntries.set(version, entry);
+  }
+  return entry;
+}
+
+/** Versions never change: what has changed is another object. */
+const catalogEntries = new WeakMap<KeyVersion, string>();
+
+function makeCatalogEntry(version: KeyVersion): string {
   return canonicalize({
     key: version.name,
     version: version.version,
@@ -99,11 +111,15 @@ export function catalogEntryOf(version: KeyVersion): string {
     provenance: version.provenance,
     verify: version.verify,
     rawSigning: version.rawSigning,
-    objects: version.objects.map(({ tokenSerial, ckaId, publicKey }) => ({
-      token: tokenSerial,
-      id: ckaId,
-      publicKey: sha256Text(publicKey),
-    })),
+    // In an order of their own: a key that was just made has them in that of its making, and one that was read from the
+    // state in another, and a restart must not make another act of what people have agreed to.
+    objects: version.objects
+      .map(({ tokenSerial, ckaId, publicKey }) => ({
+        token: tokenSerial,
+        id: ckaId,
+        publicKey: sha256Text(publicKey),
+      }))
+      .sort((a, b) => (a.token < b.token ? -1 : 1)),
   });
 }
 
