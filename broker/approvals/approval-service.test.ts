@@ -1,8 +1,12 @@
+import { generateKeyPairSync } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import type { ApproverKey, Quorum } from '../../policy/quorum.ts';
 import { ApprovalFixture, petition, QUORUM, SETTLE } from '../../test/fakes/approval-fixture.ts';
+import { makePasskey, passkeyAssertion } from '../../test/fakes/passkey.ts';
+import { skPublicKey, skSignature } from '../../test/fakes/ssh-sk.ts';
 import { AuditError } from '../audit/entry.ts';
 import { Failure } from '../keyuse/failure.ts';
-import { actDocument } from './act.ts';
+import { actDigest, actDocument, SSHSIG_NAMESPACE, type VoteSignature } from './act.ts';
 import type { ApprovalUse, Petition } from './approvals.ts';
 
 let fixture: ApprovalFixture;
@@ -188,6 +192,102 @@ describe('two of three', () => {
       alice.voter,
     );
     expect((await failureOf(garbage)).reason).toBe('REQUEST_INVALID');
+  });
+});
+
+describe('between asking and using', () => {
+  /** Everything of `take` but the use itself, which is done in the next turn of the event loop. */
+  const almost = async (): Promise<{ readonly use: Promise<unknown> }> => {
+    const use = fixture.service.take(petition());
+    use.catch(() => undefined);
+    for (let i = 0; i < 10; i++) await new Promise(process.nextTick);
+    return { use };
+  };
+
+  it.each([
+    ['time is over', () => (fixture.now += QUORUM.withinMs)],
+    [
+      'the rule changes',
+      () => {
+        fixture.meanings.set('treasury-moves-funds', 'changed');
+        fixture.reload();
+      },
+    ],
+    ['an approver is removed', () => fixture.approvers.delete('alice')],
+    ['an approver is frozen', () => fixture.frozen.add(fixture.people[0].spiffeId)],
+    ['the approval is rejected', () => fixture.service.reject(id, 'no', fixture.people[2].voter)],
+  ] as const)('nothing passes when %s', async (_what, happens) => {
+    id = await ask();
+    await approve(id, 0, 1);
+    const { use } = await almost();
+    void happens();
+    expect(await failureOf(use)).toMatchObject({ reason: 'APPROVAL_REQUIRED' });
+    expect(fixture.service.get(id, { spiffeId: SETTLE })!.used).toBe(0);
+  });
+  let id = '';
+
+  it('it passes when nothing happens', async () => {
+    await approve(await ask(), 0, 1);
+    await (await almost()).use;
+  });
+});
+
+describe('presence', () => {
+  const party = { id: 'localhost', origins: ['https://localhost:7445'] };
+  const sk = generateKeyPairSync('ed25519');
+  const passkey = makePasskey();
+  const alone = (more: Partial<Quorum> = {}): Petition => petition(undefined, {}, { approvals: 1, ...more });
+
+  async function vote(flags: number, method: 'sshsig' | 'webauthn', asked: Petition): Promise<unknown> {
+    const [alice] = fixture.people;
+    const keys: ApproverKey[] = [
+      { method: 'sshsig', publicKey: skPublicKey(sk.publicKey, 'ssh:') },
+      { method: 'webauthn', credentialId: passkey.credentialId, publicKey: passkey.publicKey },
+    ];
+    fixture.approvers.set('alice', { ...alice.approver, keys });
+    const id = await ask(asked);
+    const message = document(id);
+    const signature: VoteSignature =
+      method === 'sshsig'
+        ? {
+            method,
+            signature: skSignature(sk, {
+              application: 'ssh:',
+              namespace: SSHSIG_NAMESPACE,
+              message,
+              flags,
+              counter: 1,
+            }),
+          }
+        : {
+            method,
+            ...passkeyAssertion(passkey, {
+              challenge: actDigest(message),
+              rpId: party.id,
+              origin: party.origins[0]!,
+              flags,
+            }),
+          };
+    await fixture.service.approve(id, 'alice', signature, alice.voter);
+    return fixture.service.take(asked);
+  }
+
+  beforeEach(async () => {
+    fixture.close();
+    fixture = await ApprovalFixture.start({ relyingParty: party });
+  });
+
+  it('is asked of FIDO keys: a touch, and of passkeys who it was as well', async () => {
+    expect((await failureOf(vote(0, 'sshsig', alone()))).message).toContain('without anybody present');
+    expect((await failureOf(vote(0, 'webauthn', alone()))).message).toContain('without anybody present');
+    expect((await failureOf(vote(1, 'webauthn', alone()))).message).toContain('did not verify its user');
+    await vote(1, 'sshsig', alone());
+    await vote(5, 'webauthn', alone());
+  });
+
+  it('is not asked for where the rule says so', async () => {
+    await vote(0, 'sshsig', alone({ withoutPresence: true }));
+    await vote(0, 'webauthn', alone({ withoutPresence: true }));
   });
 });
 
@@ -390,6 +490,39 @@ describe('a budget', () => {
     await approve(id, 0, 1);
     const all = await Promise.allSettled(Array.from({ length: 50 }, () => fixture.service.take(petition())));
     expect(all.filter(({ status }) => status === 'fulfilled')).toHaveLength(1);
+  });
+
+  it('that is large is drawn in parts, to the very end, and what was not used comes back at an orderly end', async () => {
+    const large = petition(undefined, {}, { covers: 'rule', uses: 1000 });
+    const id = await ask(large);
+    await approve(id, 0, 1);
+    const numbers = new Set<number>();
+    const use = async (): Promise<ApprovalUse> => {
+      const taken = await fixture.service.take(large);
+      const { use: number } = taken.record as { use: number };
+      expect(numbers.has(number)).toBe(false);
+      numbers.add(number);
+      return taken;
+    };
+    for (let i = 0; i < 12; i++) await use();
+    expect(fixture.service.get(id, { spiffeId: SETTLE })!.used).toBe(12);
+    // Orderly, nothing is lost; killed, what was drawn is.
+    await fixture.restart();
+    expect(fixture.service.get(id, { spiffeId: SETTLE })!.used).toBe(12);
+    await use();
+    fixture.crash();
+    await fixture.open();
+    expect(fixture.service.get(id, { spiffeId: SETTLE })!.used).toBe(17);
+    (await use()).giveBack();
+    expect(fixture.service.get(id, { spiffeId: SETTLE })!.used).toBe(17);
+    numbers.clear();
+    const rest = await Promise.allSettled(Array.from({ length: 1100 }, () => fixture.service.take(large)));
+    const given = rest.filter(({ status }) => status === 'fulfilled');
+    expect(given).toHaveLength(983);
+    expect(fixture.service.get(id, { spiffeId: SETTLE })).toMatchObject({ state: 'used', used: 1000 });
+    (given[0] as PromiseFulfilledResult<ApprovalUse>).value.giveBack();
+    await fixture.service.take(large);
+    expect(await ask(large)).not.toBe(id);
   });
 
   it('comes back when nothing was done, and does not otherwise, over a restart as well', async () => {

@@ -101,6 +101,21 @@ interface Live {
   votes: readonly CastVote[];
   nextVote: number;
   isReminded: boolean;
+  /** Uses that are taken durably and not used yet; a crash loses them. `isDrawnOut`: there are no others. */
+  readonly drawn: number[];
+  isDrawnOut: boolean;
+}
+
+/** What one transaction has taken of an approval, in turn. */
+interface Draw {
+  readonly numbers: number[];
+  readonly isLast: boolean;
+}
+
+interface Entitled {
+  readonly act: Act;
+  readonly quorum: Quorum;
+  readonly counting: readonly CastVote[];
 }
 
 /** What a petition asks for, before it has times and a nonce. */
@@ -118,6 +133,11 @@ interface Taking {
 
 const OPEN_STATES = ['open', 'approved'] as const;
 const TICK_MS = 1000;
+/** Of a large budget, so much at most is taken at once, and at most one in so many: what a crash can lose. */
+const MAX_DRAW = 256;
+const DRAW_SHARE = 200;
+/** Between two syncs of uses, milliseconds: under load one of them serves many. */
+const GATHER_MS = 3;
 const HOUR_MS = 3_600_000;
 const PRUNE_TICKS = 600;
 /** Rejections: more make no pause longer. */
@@ -141,6 +161,7 @@ export class ApprovalService implements Approvals {
   readonly #watchers = new Set<() => void>();
   readonly #rejections = new Map<string, number[]>();
   #taking: Taking[] = [];
+  #consumedAt = Number.NEGATIVE_INFINITY;
   #stopped: string | undefined;
   #timer: NodeJS.Timeout | undefined;
   #seenPolicy: ApprovalPolicy | undefined;
@@ -175,6 +196,10 @@ export class ApprovalService implements Approvals {
 
   close(): void {
     clearInterval(this.#timer);
+    for (const live of this.#live.values()) {
+      const unused = live.drawn.splice(0);
+      if (unused.length > 0) this.#o.store.giveUses(live.row.id, unused.length);
+    }
     this.#putProgress();
     this.#timer = undefined;
   }
@@ -219,6 +244,8 @@ export class ApprovalService implements Approvals {
       ),
       nextVote: (votes.at(-1)?.number ?? 0) + 1,
       isReminded: false,
+      drawn: [],
+      isDrawnOut: false,
     };
     this.#live.set(row.id, live);
     this.#byRequest.set(row.requestKey, row.id);
@@ -239,8 +266,10 @@ export class ApprovalService implements Approvals {
     const id = await this.#findOrOpen(asked, petition);
     const live = this.#live.get(id);
     if (live !== undefined) await this.#verify(live);
+    // Drawn before, and durable: nothing has to be written for it.
+    if (live !== undefined && live.drawn.length > 0) return this.#useDrawn(live, petition);
     return await new Promise<ApprovalUse>((resolve, reject) => {
-      if (this.#taking.push({ id, petition, resolve, reject }) === 1) setImmediate(() => this.#consume());
+      if (this.#taking.push({ id, petition, resolve, reject }) === 1) this.#consumeSoon();
     });
   }
 
@@ -387,17 +416,26 @@ export class ApprovalService implements Approvals {
 
   // Using -----------------------------------------------------------------------------------------------------------
 
+  /** A sync stops everything for as long as it takes: at once when there was none just now, else with what comes. */
+  #consumeSoon(): void {
+    const waitMs = this.#consumedAt + GATHER_MS - performance.now();
+    if (waitMs <= 0) setImmediate(() => this.#consume());
+    else setTimeout(() => this.#consume(), waitMs);
+  }
+
   /** Everything that waits, in one transaction and one sync. */
   #consume(): void {
     const taking = this.#taking;
     this.#taking = [];
+    this.#consumedAt = performance.now();
     const outcomes: (() => void)[] = [];
+    const draws = new Map<Live, Draw>();
     try {
       this.#requireState();
       this.#o.store.transaction(() => {
         for (const one of taking) {
           try {
-            const use = this.#takeOne(one);
+            const use = this.#takeOne(one, draws);
             outcomes.push(() => one.resolve(use()));
           } catch (error) {
             if (!(error instanceof Failure)) throw error;
@@ -410,14 +448,66 @@ export class ApprovalService implements Approvals {
       for (const { reject } of taking) reject(failure);
       return;
     }
+    for (const [live, { numbers, isLast }] of draws) {
+      live.drawn.push(...numbers);
+      live.isDrawnOut = isLast;
+    }
     for (const settle of outcomes) settle();
     this.#changed();
   }
 
-  /** Inside the transaction. Nothing of what was found before is believed but pure results. */
-  #takeOne({ id, petition }: Taking): () => ApprovalUse {
+  /** Inside the transaction. */
+  #takeOne({ id, petition }: Taking, draws: Map<Live, Draw>): () => ApprovalUse {
     const live = this.#live.get(id);
     if (live === undefined) throw required(id, 'the approval was closed while you asked');
+    const entitled = this.#entitled(live, petition);
+    const { act, quorum } = entitled;
+    let draw = draws.get(live);
+    if (draw === undefined || draw.numbers.length === 0) {
+      const count = quorum.emergency ? 1 : Math.max(1, Math.min(MAX_DRAW, Math.floor(act.uses / DRAW_SHARE)));
+      const taken = this.#o.store.takeUses(id, act.uses, count);
+      if (taken === undefined) throw required(id, 'the approval is used up');
+      draw = { numbers: [...taken.numbers], isLast: taken.used >= act.uses };
+      draws.set(live, draw);
+    }
+    const number = draw.numbers.shift()!;
+    const now = this.#o.clock.now();
+    const isUsedUp = draw.isLast && draw.numbers.length === 0;
+    if (isUsedUp) this.#o.store.close(id, OPEN_STATES, 'used', '', '', now);
+    if (quorum.emergency) this.#tell(id, 'emergency-used', now);
+    return () => {
+      if (isUsedUp) this.#forget(live);
+      return this.#use(live, entitled, number);
+    };
+  }
+
+  /** @throws Failure APPROVAL_REQUIRED */
+  #useDrawn(live: Live, petition: Petition): ApprovalUse {
+    this.#requireState();
+    const { id } = live.row;
+    if (this.#live.get(id) !== live) throw required(id, 'the approval was closed while you asked');
+    const entitled = this.#entitled(live, petition);
+    const use = this.#use(live, entitled, live.drawn.shift()!);
+    if (live.isDrawnOut && live.drawn.length === 0) {
+      try {
+        this.#close(live, 'used', '', '');
+      } catch (error) {
+        // Nothing is left of it, whatever its row says.
+        this.#o.log('warn', 'that an approval is used up is not written', {
+          approval: id,
+          error: String(error),
+        });
+      }
+    }
+    return use;
+  }
+
+  /**
+   * Whether this very petition may use the approval now. Nothing of what was found before is believed but the pure
+   * results of checking signatures. @throws Failure APPROVAL_REQUIRED
+   */
+  #entitled(live: Live, petition: Petition): Entitled {
+    const { id } = live.row;
     const quorum = petition.allowance.quorum!;
     const { notBefore, notAfter, nonce } = live.act;
     const act: Act = {
@@ -434,35 +524,35 @@ export class ApprovalService implements Approvals {
     if (this.#isOver(live)) throw required(id, 'the approval has expired');
     const counting = this.#counting(live, quorum);
     if (!isQuorate(counting, quorum)) throw required(id, this.#standing(live, counting));
-    const taken = this.#o.store.takeUse(id, act.uses);
-    if (taken === undefined) throw required(id, 'the approval is used up');
-    const isLast = taken.used >= act.uses;
-    const now = this.#o.clock.now();
-    if (isLast) this.#o.store.close(id, OPEN_STATES, 'used', '', '', now);
-    if (quorum.emergency) this.#tell(id, 'emergency-used', now);
-    return () => {
-      if (isLast) this.#forget(live);
-      if (quorum.emergency)
-        this.#o.log('warn', 'emergency access was used', {
-          approval: id,
-          rule: act.rule,
-          requester: act.requester,
-        });
-      return {
-        id,
-        votes: counting.map(({ leafIndex }) => leafIndex),
-        isEmergency: quorum.emergency,
-        record: useRecord(id, taken.number, counting, quorum.emergency),
-        giveBack: () => this.#giveBack(live),
-      };
+    return { act, quorum, counting };
+  }
+
+  #use(live: Live, { act, quorum, counting }: Entitled, number: number): ApprovalUse {
+    const { id } = live.row;
+    if (quorum.emergency)
+      this.#o.log('warn', 'emergency access was used', {
+        approval: id,
+        rule: act.rule,
+        requester: act.requester,
+      });
+    return {
+      id,
+      votes: counting.map(({ leafIndex }) => leafIndex),
+      isEmergency: quorum.emergency,
+      record: useRecord(id, number, counting, quorum.emergency),
+      giveBack: () => this.#giveBack(live, number),
     };
   }
 
-  #giveBack(live: Live): void {
+  #giveBack(live: Live, number: number): void {
     const { id, requestKey } = live.row;
+    if (live.drawn.length > 0 && this.#live.get(id) === live) {
+      live.drawn.push(number);
+      return;
+    }
     try {
       this.#o.store.transaction(() => {
-        this.#o.store.giveUse(id);
+        this.#o.store.giveUses(id, 1);
         this.#o.store.reopen(id);
       });
     } catch (error) {
@@ -472,8 +562,10 @@ export class ApprovalService implements Approvals {
       });
       return;
     }
+    live.isDrawnOut = false;
     // Asked for again meanwhile, the newer one stands; this one is found by its id.
-    if (this.#stopped !== undefined || this.#o.store.find(id)?.state !== 'approved') return;
+    const state = this.#o.store.find(id)?.state;
+    if (this.#stopped !== undefined || (state !== 'approved' && state !== 'open')) return;
     this.#live.set(id, live);
     if (!this.#byRequest.has(requestKey)) this.#byRequest.set(requestKey, id);
   }
@@ -725,7 +817,7 @@ export class ApprovalService implements Approvals {
       state = isOver ? 'expired' : isQuorate(counting, quorum) ? 'approved' : 'open';
     }
     return viewOf(
-      row,
+      { ...row, used: row.used - (live?.drawn.length ?? 0) },
       state,
       quorum,
       this.#read(() => this.#o.store.votes(row.id)),

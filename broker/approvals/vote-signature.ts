@@ -91,9 +91,16 @@ export function spkiOf(key: ApproverKey): Buffer {
 
 /** SHA-256, base64url: what the entry of a use cites beside the leaf index of the vote. */
 export function signatureDigest(signature: VoteSignature): string {
-  const parts =
-    signature.method === 'webauthn'
-      ? [signature.authenticatorData, signature.clientDataJson, signature.signature]
-      : [signature.signature];
-  return createHash('sha256').update(parts.join('.')).digest('base64url');
+  let digest = digests.get(signature);
+  if (digest === undefined) {
+    const parts =
+      signature.method === 'webauthn'
+        ? [signature.authenticatorData, signature.clientDataJson, signature.signature]
+        : [signature.signature];
+    digest = createHash('sha256').update(parts.join('.')).digest('base64url');
+    digests.set(signature, digest);
+  }
+  return digest;
 }
+
+const digests = new WeakMap<VoteSignature, string>();

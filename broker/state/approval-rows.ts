@@ -68,9 +68,13 @@ export interface ApprovalStore {
   setState(id: string, from: string, to: string): void;
   /** With this state, closed then or later. */
   closedSince(state: string, at: number): readonly ApprovalRow[];
-  /** Takes one use: its number, and how many count now. Undefined: there is none left. */
-  takeUse(id: string, uses: number): { readonly number: number; readonly used: number } | undefined;
-  giveUse(id: string): void;
+  /** Takes up to `count` uses: their numbers, and how many count now. Undefined: there is none left. */
+  takeUses(
+    id: string,
+    uses: number,
+    count: number,
+  ): { readonly numbers: readonly number[]; readonly used: number } | undefined;
+  giveUses(id: string, count: number): void;
   /** What was used up has a use again. */
   reopen(id: string): void;
   attachment(id: string): Uint8Array | undefined;
@@ -193,13 +197,23 @@ export class ApprovalRows implements ApprovalStore {
       .all(state, at) as unknown as ApprovalRow[];
   }
 
-  takeUse(id: string, uses: number): { readonly number: number; readonly used: number } | undefined {
-    return this.#store
-      .sql(
-        `UPDATE approval SET used = used + 1, taken = taken + 1
-         WHERE id = ? AND used < ? AND state IN ('open', 'approved') RETURNING taken AS number, used`,
-      )
-      .get(id, uses) as { number: number; used: number } | undefined;
+  takeUses(
+    id: string,
+    uses: number,
+    count: number,
+  ): { readonly numbers: readonly number[]; readonly used: number } | undefined {
+    const row = this.#store
+      .sql(`SELECT used, taken FROM approval WHERE id = ? AND state IN ('open', 'approved')`)
+      .get(id) as { used: number; taken: number } | undefined;
+    const taking = Math.min(count, uses - (row?.used ?? uses));
+    if (row === undefined || taking < 1) return undefined;
+    this.#store
+      .sql('UPDATE approval SET used = used + ?, taken = taken + ? WHERE id = ?')
+      .run(taking, taking, id);
+    return {
+      numbers: Array.from({ length: taking }, (_, i) => row.taken + 1 + i),
+      used: row.used + taking,
+    };
   }
 
   reopen(id: string): void {
@@ -210,8 +224,8 @@ export class ApprovalRows implements ApprovalStore {
       .run(id);
   }
 
-  giveUse(id: string): void {
-    this.#store.sql('UPDATE approval SET used = used - 1 WHERE id = ? AND used > 0').run(id);
+  giveUses(id: string, count: number): void {
+    this.#store.sql('UPDATE approval SET used = max(0, used - ?) WHERE id = ?').run(count, id);
   }
 
   attachment(id: string): Uint8Array | undefined {
