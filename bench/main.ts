@@ -1,6 +1,7 @@
 import { writeFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
+import { approvalRows } from './approvals.ts';
 import {
   FORBIDDEN_KEY,
   FULL_PATH_KEYS,
@@ -28,7 +29,7 @@ import { WorkerPath } from './worker-path.ts';
 const USAGE = `usage: npm run bench -- [--json FILE] [--only NAME]... [--seconds N] [--rounds N] [--long] [--program FILE]
 
   --json FILE   save the numbers as an array of {measure, value, unit}
-  --only NAME   only scenarios whose name contains NAME, and the parts \`refusals\`, \`memory\`, \`decisions\`, \`simulate\`, \`failover\`, \`fairness\` and \`slow-token\`; may be repeated
+  --only NAME   only scenarios whose name contains NAME, and the parts \`refusals\`, \`memory\`, \`decisions\`, \`simulate\`, \`failover\`, \`fairness\`, \`slow-token\` and \`approvals\`; may be repeated
   --seconds N   of each sample, default 1
   --rounds N    samples of each scenario, default 3
   --long        go on to a million operations before memory is looked at
@@ -68,6 +69,7 @@ const TOKEN_PARTS: Readonly<Record<string, (signal: AbortSignal) => Promise<read
   failover: failoverRows,
   fairness: fairnessRows,
   'slow-token': slowTokenRows,
+  approvals: approvalRows,
 };
 
 /** What is started only when something needs it. */

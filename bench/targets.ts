@@ -25,6 +25,8 @@ export const TARGETS: readonly Target[] = [
   { measure: 'fair_share_b', relation: 'at least', bound: 0.9 },
   { measure: 'fair_p99_b_vs_alone', relation: 'at most', bound: 3 },
   { measure: 'slow_token_use', relation: 'at least', bound: 0.97 },
+  { measure: 'grant_rps_vs_no_quorum', relation: 'at least', bound: 0.8 },
+  { measure: 'approve_to_release_ms_p50', relation: 'at most', bound: 50 },
   { measure: 'rss_total_mib_after_1m_ops', relation: 'at most', bound: 450 },
   { measure: 'refusal_median_ratio', relation: 'at most', bound: 1.05 },
   { measure: 'decision_us_p50_1k_rules', relation: 'at most', bound: 10 },

@@ -2,6 +2,8 @@ import { generateKeyPairSync, type KeyObject } from 'node:crypto';
 import { mkdirSync, readFileSync } from 'node:fs';
 import { appendFile, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { CompactSign } from 'jose';
+import { JWS_TYPE } from '../../../broker/approvals/act.ts';
 import { type ApproverClient, connectApprover } from '../../../broker/client/approver-client.ts';
 import { SshPerson } from '../../fakes/approval-fixture.ts';
 import { type RunningInstance, startInstance } from '../../fakes/instance.ts';
@@ -14,6 +16,8 @@ export interface Treasury {
   readonly ssh: SshPerson;
   readonly jwk: { readonly publicKey: KeyObject; readonly privateKey: KeyObject };
   readonly passkey: Passkey;
+  /** As bob does it. */
+  readonly signJws: (document: string) => Promise<string>;
 }
 
 export const KEY = 'treasury/settlement';
@@ -39,7 +43,9 @@ const RULES = `
     operations: [verify]
 `;
 
-export async function startTreasury(): Promise<Treasury> {
+export async function startTreasury(
+  prepare: (directory: string) => Promise<void> = () => Promise.resolve(),
+): Promise<Treasury> {
   let ssh: SshPerson | undefined;
   const jwk = generateKeyPairSync('ec', { namedCurve: 'P-256' });
   const passkey = makePasskey();
@@ -48,6 +54,8 @@ export async function startTreasury(): Promise<Treasury> {
       const keys = join(directory, 'approvers');
       mkdirSync(keys);
       ssh = new SshPerson(keys, 'alice');
+      await appendFile(join(directory, 'policy.yaml'), RULES);
+      await prepare(directory);
       await writeFile(join(keys, 'bob.pem'), jwk.privateKey.export({ type: 'pkcs8', format: 'pem' }), {
         mode: 0o600,
       });
@@ -59,7 +67,7 @@ approvers:
 groups:
   treasury: [alice, bob, carol]
 `;
-      await appendFile(join(directory, 'policy.yaml'), RULES + people);
+      await appendFile(join(directory, 'policy.yaml'), people);
       const config = join(directory, 'lastmile.yaml');
       const text = await readFile(config, 'utf8');
       const pages = `listen:\n  pages: { address: "127.0.0.1:0", name: ${PAGES.id}, public_port: 7445, certificate: pki/broker.crt, key: pki/broker.key }\n`;
@@ -67,7 +75,11 @@ groups:
     },
   });
   await writeProfiles(instance);
-  return { instance, ssh: ssh!, jwk, passkey };
+  const signJws = (document: string): Promise<string> =>
+    new CompactSign(Buffer.from(document))
+      .setProtectedHeader({ alg: 'ES256', typ: JWS_TYPE })
+      .sign(jwk.privateKey);
+  return { instance, ssh: ssh!, jwk, passkey, signJws };
 }
 
 /** `client/<name>.json` for every approver, on the ports of now. */
