@@ -3,6 +3,7 @@ import { leafHash } from '../audit/tlog/hash.ts';
 import type { LoggedEntry__Output } from '../proto/gen/lastmile/v1/LoggedEntry.ts';
 import { count, positiveInteger } from './arguments.ts';
 import { addAuditAccept } from './audit-accept.ts';
+import { type CheckedVote, checkVote, citedApproval, voteLine } from './audit-approvals.ts';
 import { addAuditVerify } from './audit-verify.ts';
 import { asOperator, type ConnectionFlags, withConnection } from './connection.ts';
 import { type CliContext, CliError, EXIT } from './context.ts';
@@ -92,6 +93,12 @@ function addList(audit: Command, context: CliContext): void {
 
 type Entry = Readonly<Record<string, unknown>>;
 
+interface ProvenEntry {
+  readonly entry: Entry;
+  readonly receipt: string;
+  readonly treeSize: number;
+}
+
 function parseEntry(logged: LoggedEntry__Output): Entry {
   try {
     return JSON.parse(Buffer.from(logged.entry).toString('utf8')) as Entry;
@@ -120,7 +127,7 @@ function addShow(audit: Command, context: CliContext): void {
   const command = audit
     .command('show')
     .description(
-      'One entry, after checking its inclusion in the signed checkpoint. Exit code 4 when that does not hold.',
+      'One entry, after checking its inclusion in the signed checkpoint, and the approvals that it used: their signatures, over an act that is what was done. Exit code 4 when that does not hold.',
     )
     .argument('<leaf>', 'index of the entry', count)
     .option('--receipt <file>', 'write the receipt (c2sp.org/tlog-proof@v1) here')
@@ -132,18 +139,28 @@ function addShow(audit: Command, context: CliContext): void {
     .action(async (leafIndex: number, flags: ShowFlags) => {
       const given =
         flags.verifierKey === undefined ? undefined : await givenVerifierKey(context, flags.verifierKey);
-      const { logged, receipt, verifierKey } = await asOperator(context, flags, async (client) => {
-        const found = await client.audit('GetEntry', { leafIndex });
-        const key = given ?? (await client.audit('GetCheckpoint', {})).verifierKey;
-        return { logged: found.entry, receipt: found.receipt, verifierKey: key };
+      const shown = await asOperator(context, flags, async (client) => {
+        const verifierKey = given ?? (await client.audit('GetCheckpoint', {})).verifierKey;
+        const read = async (leaf: number): Promise<ProvenEntry> => {
+          const { entry: logged, receipt } = await client.audit('GetEntry', { leafIndex: leaf });
+          if (!logged) throw new CliError(EXIT.failed, `the log has no entry ${leaf}`);
+          const treeSize = checkReceipt(receipt, leafHash(logged.entry), leaf, verifierKey);
+          return { entry: parseEntry(logged), receipt, treeSize };
+        };
+        const proven = await read(leafIndex);
+        const cited = citedApproval(proven.entry);
+        const approvals: CheckedVote[] = [];
+        for (const [at, leaf] of (cited?.votes ?? []).entries())
+          approvals.push(await checkVote(proven.entry, cited!, at, (await read(leaf)).entry));
+        return { ...proven, approvals };
       });
-      if (!logged) throw new CliError(EXIT.failed, `the log has no entry ${leafIndex}`);
-      const treeSize = checkReceipt(receipt, leafHash(logged.entry), leafIndex, verifierKey);
-      const entry = parseEntry(logged);
+      const { entry, receipt, treeSize, approvals } = shown;
       if (flags.receipt !== undefined) await writeOutput(context, flags.receipt, [Buffer.from(receipt)]);
       const trusted = given === undefined ? ', by the key that the broker names' : '';
-      const text = `${printable(JSON.stringify(entry, null, 2), '\n')}\nincluded in the signed checkpoint of ${treeSize} entries${trusted}\n`;
-      await write(context.stdout, flags.json === true ? json({ leafIndex, entry, receipt, treeSize }) : text);
+      const text = `${printable(JSON.stringify(entry, null, 2), '\n')}\n${approvals.map(voteLine).join('')}included in the signed checkpoint of ${treeSize} entries${trusted}\n`;
+      await write(context.stdout, flags.json === true ? json({ leafIndex, ...shown }) : text);
+      if (approvals.some(({ problem }) => problem !== undefined))
+        throw new CliError(EXIT.unverified, 'what this entry cites is no approval of what it did');
     });
   withConnection(command, context);
 }

@@ -150,6 +150,10 @@ describe('two of three', () => {
       people.push(detail.approver);
     }
     expect(people).toEqual(['alice', 'bob']);
+    const audited = await runLastmile(['audit', 'show', String(log.leafIndex), '--instance', directory]);
+    expect(audited).toMatch(
+      /approved by alice \(sshsig, entry \d+\): the signature verifies\napproved by bob \(jws, entry/,
+    );
     // A replay is another request.
     expect(await ask('pay 100 EUR to DE02 1203')).not.toBe(id);
   });
