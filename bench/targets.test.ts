@@ -27,6 +27,8 @@ const APART = [
   'fair_share_b',
   'fair_p99_b_vs_alone',
   'slow_token_use',
+  'grant_rps_vs_no_quorum',
+  'approve_to_release_ms_p50',
   'rss_total_mib_after_1m_ops',
   'refusal_median_ratio',
   'decision_us_p50_1k_rules',
