@@ -41,6 +41,7 @@ import { SignatureVerifier } from '../keyuse/verify/signature-verifier.ts';
 import type { KeyUseMethod } from '../proto/methods.ts';
 import { ApprovalRows } from '../state/approval-rows.ts';
 import { SqliteLoginLedger } from '../state/login-ledger.ts';
+import { PolicyRows } from '../state/policy-rows.ts';
 import { SignedTreeMemory } from '../state/signed-tree-memory.ts';
 import { StateStore } from '../state/state-store.ts';
 import type { Log } from '../telemetry/log.ts';
@@ -128,6 +129,7 @@ export async function openCore(config: LastmileConfig, log: Log): Promise<Core> 
     administrators: config.administrators,
     trustDomain: config.trustDomain,
     audit,
+    rows: new PolicyRows(store),
     names: () => ({ knownKeys: catalog.names(), knownWorkloads: audit.workloads() }),
     approvals: () => approvals,
     log,

@@ -1,26 +1,32 @@
 /** When which policy came into force, as the log tells it. */
 import type { PolicySet } from '../../policy/decision.ts';
 import type { ApprovalUse } from '../approvals/approvals.ts';
-import type { Appended, EntryDraft, EntryValue } from '../audit/entry.ts';
+import type { Appended, AuditError, EntryDraft, EntryValue } from '../audit/entry.ts';
+import type { KnownPolicy, PolicyRows } from '../state/policy-rows.ts';
 import type { PolicyHistory } from './policy-history.ts';
 
 /** What the holder needs of the log. */
 export interface PolicyLog {
   append(draft: EntryDraft): Promise<Appended>;
+  /** Undefined while entries can be written; otherwise why not. */
+  readonly failure: AuditError | undefined;
+  /** Goes by the index. */
   query(filter: {
     readonly kind: string;
     readonly operation: string;
     readonly decision: string;
     readonly limit: number;
-  }): Promise<
-    readonly {
-      readonly leafIndex: number;
-      readonly entry: {
-        readonly time: string;
-        readonly detail?: { readonly [name: string]: EntryValue | undefined } | undefined;
-      };
-    }[]
-  >;
+  }): Promise<readonly LoggedActivation[]>;
+  /** Every durable entry from this one on, without the index. */
+  read(fromLeaf: number): AsyncIterable<LoggedActivation & { readonly entry: EntryDraft }>;
+}
+
+interface LoggedActivation {
+  readonly leafIndex: number;
+  readonly entry: {
+    readonly time: string;
+    readonly detail?: { readonly [name: string]: EntryValue | undefined } | undefined;
+  };
 }
 
 /** One time that a policy came into force, as the log tells it. */
@@ -41,6 +47,7 @@ export interface PolicyActivation {
   readonly isKept: boolean;
 }
 
+const ACTIVATION = { kind: 'policy', operation: 'activate', decision: 'allow' } as const;
 const MAX_DIFFERENCES = 100;
 const MAX_DIFFERENCES_LENGTH = 4096;
 
@@ -56,10 +63,8 @@ export function activationEntry(activation: {
 }): EntryDraft {
   const { before, policy, differences, by, approval } = activation;
   return {
-    kind: 'policy',
+    ...ACTIVATION,
     subject: 'lastmile',
-    operation: 'activate',
-    decision: 'allow',
     performed: 'yes',
     policy: policy.hash,
     detail: {
@@ -80,10 +85,7 @@ export async function activationsIn(
   history: PolicyHistory,
   limit: number,
 ): Promise<readonly PolicyActivation[]> {
-  const [found, kept] = await Promise.all([
-    audit.query({ kind: 'policy', operation: 'activate', decision: 'allow', limit }),
-    history.list(),
-  ]);
+  const [found, kept] = await Promise.all([audit.query({ ...ACTIVATION, limit }), history.list()]);
   return found.map(({ leafIndex, entry: { time, detail = {} } }) => ({
     policyHash: text(detail.after),
     before: text(detail.before),
@@ -97,21 +99,81 @@ export async function activationsIn(
   }));
 }
 
+/** Of the newest activation, read from every entry: the index is a file that grants nothing. Undefined: there is none. */
+export async function lastInLog(audit: Pick<PolicyLog, 'read'>): Promise<KnownPolicy | undefined> {
+  let last: KnownPolicy | undefined;
+  for await (const { entry } of audit.read(0)) {
+    const { kind, operation, decision, detail = {} } = entry;
+    if (kind === ACTIVATION.kind && operation === ACTIVATION.operation && decision === ACTIVATION.decision)
+      last = { hash: text(detail['after']), isGoverned: detail['governed'] === true };
+  }
+  return last;
+}
+
 /**
- * What was activated last, where that has governance: the log says so, which whoever writes files cannot change.
+ * What was activated last, where the log and the state agree on it. Undefined: nothing was, ever.
+ *
+ * Where nothing is remembered yet, or the index disagrees with what is, the whole log is read: "no governance" is an
+ * answer that the index alone cannot give.
+ *
+ * @throws Error when log and state disagree; AuditError when the log cannot be gone by anyway
+ */
+export async function policyInForce(
+  audit: PolicyLog,
+  rows: Pick<PolicyRows, 'inForce' | 'next'>,
+): Promise<KnownPolicy | undefined> {
+  const [found] = await audit.query({ ...ACTIVATION, limit: 1 });
+  const { detail = {} } = found?.entry ?? {};
+  const indexed = found && { hash: text(detail.after), isGoverned: detail.governed === true };
+  const isAgreed = (logged: KnownPolicy | undefined): boolean => policyDispute(logged, rows) === undefined;
+  const isRemembered = rows.inForce !== undefined;
+  if (isAgreed(indexed) && (isRemembered || indexed?.isGoverned === true)) return indexed;
+  const logged = await lastInLog(audit);
+  const dispute = policyDispute(logged, rows);
+  if (dispute === undefined) return logged;
+  throw (
+    audit.failure ??
+    new Error(
+      `${dispute}. Bring the log or the state back from a copy, or decide: \`lastmile audit accept\` goes on with what the log says, on record`,
+    )
+  );
+}
+
+/** How log and state disagree about the policy in force, in words; undefined: they do not. */
+export function policyDispute(
+  logged: KnownPolicy | undefined,
+  { inForce, next }: Pick<PolicyRows, 'inForce' | 'next'>,
+): string | undefined {
+  // A state from before it remembered policies.
+  if (inForce === undefined && next === undefined) return undefined;
+  if (isSame(logged, inForce) || (next !== undefined && isSame(logged, next))) return undefined;
+  return `the log and the state disagree about the policy in force: by the log it is ${policyInWords(logged)}, by the state ${policyInWords(inForce)}`;
+}
+
+export function policyInWords(policy: KnownPolicy | undefined): string {
+  if (policy === undefined) return 'none';
+  return `${policy.hash} ${policy.isGoverned ? 'with' : 'without'} \`governance\``;
+}
+
+function isSame(a: KnownPolicy | undefined, b: KnownPolicy | undefined): boolean {
+  return a?.hash === b?.hash && a?.isGoverned === b?.isGoverned;
+}
+
+/**
+ * What was activated last, where that has governance: log and state say so, and no file that somebody else writes.
  * Undefined: the file decides.
  *
  * @throws Error when it is not kept any more: to go by the file would be a way around governance
  */
 export async function governedPolicy(
-  last: PolicyActivation | undefined,
+  last: KnownPolicy | undefined,
   history: PolicyHistory,
 ): Promise<Uint8Array | undefined> {
   if (last?.isGoverned !== true) return undefined;
-  const bytes = await history.read(last.policyHash);
+  const bytes = await history.read(last.hash);
   if (bytes !== undefined) return bytes;
   throw new Error(
-    `the policy in force, ${last.policyHash}, has \`governance\` and is no longer among the kept policies: bring the directory of policies back from a copy`,
+    `the policy in force, ${last.hash}, has \`governance\` and is no longer among the kept policies: bring the directory of policies back from a copy`,
   );
 }
 

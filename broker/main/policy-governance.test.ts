@@ -6,6 +6,8 @@ import type { Approvals, ApprovalUse, Petition } from '../approvals/approvals.ts
 import { canonicalize } from '../audit/canonical.ts';
 import { AuditError, type EntryDraft } from '../audit/entry.ts';
 import { Failure } from '../keyuse/failure.ts';
+import { PolicyRows } from '../state/policy-rows.ts';
+import { StateStore } from '../state/state-store.ts';
 import type { PolicyLog } from './policy-activations.ts';
 import { policyHash } from './policy-history.ts';
 import { PolicyHolder } from './policy-holder.ts';
@@ -40,10 +42,17 @@ const hashOf = (text: string): string => policyHash(Buffer.from(text));
 class Log implements PolicyLog {
   readonly entries: EntryDraft[] = [];
   failure: AuditError | undefined;
+  /** What an index that somebody edited does not find any more. */
+  isHidden: (draft: EntryDraft) => boolean = () => false;
 
   async append(draft: EntryDraft) {
     if (this.failure !== undefined) throw this.failure;
     return { leafIndex: this.entries.push(draft) - 1 };
+  }
+
+  async *read(fromLeaf: number) {
+    for (const [leafIndex, entry] of this.entries.entries())
+      if (leafIndex >= fromLeaf) yield { leafIndex, entry: { ...entry, time: '2026-11-21T07:00:00.000Z' } };
   }
 
   async query({ kind, operation, decision, limit }: Parameters<PolicyLog['query']>[0]) {
@@ -55,6 +64,7 @@ class Log implements PolicyLog {
       .filter(
         ({ entry }) => entry.kind === kind && entry.operation === operation && entry.decision === decision,
       )
+      .filter(({ leafIndex }) => !this.isHidden(this.entries[leafIndex]!))
       .toReversed()
       .slice(0, limit);
   }
@@ -99,6 +109,7 @@ class People implements Pick<Approvals, 'take'> {
 let directory: string;
 let file: string;
 let log: Log;
+let rows: PolicyRows;
 let people: People;
 let holder: PolicyHolder | undefined;
 
@@ -110,6 +121,7 @@ async function open(approvals: (() => People | undefined) | undefined = () => pe
     administrators: [ALICE, BOB],
     trustDomain: 'example.org',
     audit: log,
+    rows,
     approvals,
     log: () => undefined,
   });
@@ -121,6 +133,7 @@ beforeEach(async () => {
   directory = await mkdtemp(join(tmpdir(), 'policy-governance-'));
   file = join(directory, 'policy.yaml');
   log = new Log();
+  rows = new PolicyRows(new StateStore(':memory:'));
   people = new People();
   await writeFile(file, ONE);
 });
@@ -192,6 +205,94 @@ describe('under governance a changed file alone changes nothing', () => {
     await writeFile(file, UNGOVERNED);
     await expect(held.reload()).rejects.toThrow(Failure);
     expect(held.current.hash).toBe(hashOf(ONE));
+  });
+});
+
+describe('governance that somebody takes off in the files of the log', () => {
+  const activation = () => log.entries.findLastIndex(({ decision }) => decision === 'allow');
+  const forge = (change: (detail: NonNullable<EntryDraft['detail']>) => EntryDraft['detail']): void => {
+    const entry = log.entries[activation()]!;
+    log.entries[activation()] = { ...entry, detail: change(entry.detail!) };
+  };
+
+  it('in the index counts for nothing: the log itself is read', async () => {
+    await open();
+    await writeFile(file, UNGOVERNED);
+    log.isHidden = ({ operation }) => operation === 'activate';
+    expect((await open()).current.hash).toBe(hashOf(ONE));
+  });
+
+  it('in the index counts for nothing either where the state remembers nothing yet', async () => {
+    await open();
+    await writeFile(file, UNGOVERNED);
+    rows = new PolicyRows(new StateStore(':memory:'));
+    log.isHidden = ({ operation }) => operation === 'activate';
+    expect((await open()).current.hash).toBe(hashOf(ONE));
+    expect(rows.inForce).toEqual({ hash: hashOf(ONE), isGoverned: true });
+  });
+
+  it('in an entry stops the start, which says what the log and the state say', async () => {
+    await open();
+    await writeFile(file, UNGOVERNED);
+    forge(({ governed, ...detail }) => ({ ...detail, governee: governed }));
+    await expect(open()).rejects.toThrow(
+      `by the log it is ${hashOf(ONE)} without \`governance\`, by the state ${hashOf(ONE)} with \`governance\`. Bring the log`,
+    );
+    expect(rows.inForce?.isGoverned).toBe(true);
+  });
+
+  it('by another kept policy in its place stops the start', async () => {
+    const held = await open();
+    await propose(held, TWO);
+    forge((detail) => ({ ...detail, after: hashOf(TWO) }));
+    await expect(open()).rejects.toThrow('disagree about the policy in force');
+  });
+
+  it('by taking the entry away stops the start', async () => {
+    await open();
+    log.entries.splice(0);
+    await writeFile(file, UNGOVERNED);
+    await expect(open()).rejects.toThrow('by the log it is none');
+  });
+});
+
+describe('a broker that ends in the middle of an activation', () => {
+  async function agreed(): Promise<PolicyHolder> {
+    const held = await open();
+    await propose(held, TWO);
+    people.approve('a-1');
+    return held;
+  }
+
+  it('after the entry starts with the new policy', async () => {
+    const held = await agreed();
+    const settle = rows.settle.bind(rows);
+    rows.settle = () => {
+      throw new Error('killed');
+    };
+    await held.activate(hashOf(TWO), ALICE);
+    expect([rows.inForce?.hash, rows.next?.hash]).toEqual([hashOf(ONE), hashOf(TWO)]);
+    rows.settle = settle;
+    expect((await open()).current.hash).toBe(hashOf(TWO));
+    expect([rows.inForce?.hash, rows.next]).toEqual([hashOf(TWO), undefined]);
+  });
+
+  it('before the entry starts with the old one', async () => {
+    const held = await agreed();
+    log.failure = new AuditError('AUDIT_UNAVAILABLE', 'killed');
+    await expect(held.activate(hashOf(TWO), ALICE)).rejects.toThrow('killed');
+    expect(rows.next?.hash).toBe(hashOf(TWO));
+    expect((await open()).current.hash).toBe(hashOf(ONE));
+    expect(rows.next).toBeUndefined();
+  });
+
+  it('does nothing where the state cannot be written', async () => {
+    const held = await agreed();
+    rows.begin = () => {
+      throw new Error('disk is full');
+    };
+    await expect(held.activate(hashOf(TWO), ALICE)).rejects.toThrow('disk is full');
+    expect([held.current.hash, log.entries.length, people.left('a-1')]).toEqual([hashOf(ONE), 1, 1]);
   });
 });
 

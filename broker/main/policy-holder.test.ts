@@ -3,6 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { AuditError, type EntryDraft } from '../audit/entry.ts';
+import { PolicyRows } from '../state/policy-rows.ts';
+import { StateStore } from '../state/state-store.ts';
 import type { PolicyLog } from './policy-activations.ts';
 import { policyHash } from './policy-history.ts';
 import { PolicyHolder } from './policy-holder.ts';
@@ -35,6 +37,11 @@ class Log implements PolicyLog {
     return { leafIndex: this.entries.push(draft) - 1 };
   }
 
+  async *read(fromLeaf: number) {
+    for (const [leafIndex, entry] of this.entries.entries())
+      if (leafIndex >= fromLeaf) yield { leafIndex, entry: { ...entry, time: '2026-11-21T07:00:00.000Z' } };
+  }
+
   async query({ kind, operation, decision, limit }: Parameters<PolicyLog['query']>[0]) {
     return this.entries
       .map(({ detail, ...entry }, leafIndex) => ({
@@ -52,6 +59,7 @@ class Log implements PolicyLog {
 let directory: string;
 let file: string;
 let log: Log;
+let rows: PolicyRows;
 let holder: PolicyHolder | undefined;
 
 async function open(): Promise<PolicyHolder> {
@@ -62,6 +70,7 @@ async function open(): Promise<PolicyHolder> {
     administrators: [ALICE],
     trustDomain: 'example.org',
     audit: log,
+    rows,
     log: () => undefined,
   });
   return holder;
@@ -71,6 +80,7 @@ beforeEach(async () => {
   directory = await mkdtemp(join(tmpdir(), 'policy-holder-'));
   file = join(directory, 'policy.yaml');
   log = new Log();
+  rows = new PolicyRows(new StateStore(':memory:'));
   await writeFile(file, ONE);
 });
 afterEach(async () => {
@@ -291,6 +301,7 @@ describe('a certificate profile that cannot be used', () => {
       administrators: [ALICE],
       trustDomain: 'example.org',
       audit: log,
+      rows,
       names: () => ({ knownKeys: ['payments/other'], knownWorkloads: [API] }),
       log: () => undefined,
     });

@@ -12,12 +12,14 @@ import { formatSourceIssue } from '../../policy/source-issue.ts';
 import type { Approvals, ApprovalUse } from '../approvals/approvals.ts';
 import { AuditError } from '../audit/entry.ts';
 import { Failure } from '../keyuse/failure.ts';
+import type { KnownPolicy, PolicyRows } from '../state/policy-rows.ts';
 import {
   activationEntry,
   activationsIn,
   governedPolicy,
   type PolicyActivation,
   type PolicyLog,
+  policyInForce,
 } from './policy-activations.ts';
 import { PolicyHistory, policyHash, writePolicyFile } from './policy-history.ts';
 import { showPolicyChange } from './policy-proposal.ts';
@@ -31,6 +33,8 @@ export interface PolicyHolderOptions {
   readonly administrators: readonly string[];
   readonly trustDomain: string;
   readonly audit: PolicyLog;
+  /** What is in force, remembered beside the log. */
+  readonly rows: Pick<PolicyRows, 'inForce' | 'next' | 'begin' | 'settle'>;
   /** Keys that there are and workloads that were seen: rules about none of them are warned of. */
   readonly names?: (() => Pick<KnownNames, 'knownKeys' | 'knownWorkloads'>) | undefined;
   /** Asked when governance wants people to agree. Undefined: nobody can be asked, and nothing governed changes. */
@@ -68,13 +72,15 @@ export class PolicyHolder {
   readonly #options: PolicyHolderOptions;
   readonly #history: PolicyHistory;
   #policy: PolicySet;
+  /** What the log says was activated last: another one where the file could not be written after it. */
+  #recorded: KnownPolicy | undefined;
   #seenHash: string;
   #refusal = '';
   /** Why the file is not what was activated last; empty when it is. */
   #unwritten = '';
   #loadedAt = new Date().toISOString();
   #watcher: FSWatcher | undefined;
-  #settle: NodeJS.Timeout | undefined;
+  #reloadTimer: NodeJS.Timeout | undefined;
   #tail: Promise<unknown> = Promise.resolve();
   #isClosed = false;
 
@@ -88,28 +94,31 @@ export class PolicyHolder {
   /**
    * @throws PolicyError: without a policy the broker does not start
    * @throws AuditError when it is another one than before and that cannot be recorded
+   * @throws Error when log and state disagree about the policy in force, or a governed one is not kept
    */
   static async open(options: PolicyHolderOptions): Promise<PolicyHolder> {
     const { administrators, trustDomain, file } = options;
-    const known = { file, administrators, trustDomain };
+    const names = { file, administrators, trustDomain };
     const history = await PolicyHistory.open(options.history);
-    const [last] = await activationsIn(options.audit, history, 1);
+    const last = await policyInForce(options.audit, options.rows);
+    options.rows.settle(last);
     const governed = await governedPolicy(last, history);
     // Nobody waits yet: no thread is needed.
     const bytes = governed ?? readFileSync(file);
-    const loaded = loadPolicy(bytes, known);
+    const loaded = loadPolicy(bytes, names);
     const policy = compileLoadedPolicy(loaded, policyHash(bytes));
     await history.keep(bytes);
     const holder = new PolicyHolder(options, history, policy);
+    holder.#recorded = last;
     if (governed !== undefined) await holder.#lookAtFile();
-    if (last?.policyHash !== policy.hash) {
-      const before = last?.policyHash ?? '';
+    if (last?.hash !== policy.hash) {
+      const before = last?.hash ?? '';
       // What was in force before may stay; what is new is taken up now, and may be late for that.
-      const { issues } = loadPolicy(bytes, { ...known, now: Date.now() });
+      const { issues } = loadPolicy(bytes, { ...names, now: Date.now() });
       const all = [...issues, ...(await profileIssues(bytes, file, loaded))];
       if (all.length > 0) throw new PolicyError(all);
       const differences = before === '' ? [] : (await holder.#read(bytes, before)).differences;
-      await options.audit.append(activationEntry({ before, policy, differences, by: '' }));
+      await holder.#record({ before, policy, differences, by: '' });
     }
     return holder;
   }
@@ -256,7 +265,7 @@ export class PolicyHolder {
 
   close(): void {
     this.#isClosed = true;
-    clearTimeout(this.#settle);
+    clearTimeout(this.#reloadTimer);
     this.#watcher?.close();
   }
 
@@ -277,7 +286,7 @@ export class PolicyHolder {
     const approval = await this.#agreement(policy, differences, by);
     // Recorded first: what is not on record does not grant.
     try {
-      await this.#options.audit.append(activationEntry({ before, policy, differences, by, approval }));
+      await this.#record({ before, policy, differences, by, approval });
     } catch (error) {
       approval?.giveBack();
       throw error;
@@ -305,6 +314,21 @@ export class PolicyHolder {
     this.#loadedAt = new Date().toISOString();
     this.#options.log('info', 'policy activated', { hash, rules: policy.ruleCount });
     return policy;
+  }
+
+  /** Durable once it resolves, and remembered beside the log. */
+  async #record(activation: Parameters<typeof activationEntry>[0]): Promise<void> {
+    const { audit, rows, log } = this.#options;
+    const next = { hash: activation.policy.hash, isGoverned: activation.policy.governance !== undefined };
+    rows.begin(this.#recorded, next);
+    await audit.append(activationEntry(activation));
+    this.#recorded = next;
+    try {
+      rows.settle(next);
+    } catch (error) {
+      // What was begun, with the log, says as much at the next start.
+      log('warn', 'the state does not say yet which policy is in force', { error: String(error) });
+    }
   }
 
   /** @throws Failure APPROVAL_REQUIRED with `approval`; BUSY when nobody can be asked */
@@ -365,8 +389,8 @@ export class PolicyHolder {
 
   #reloadSoon(delayMs: number): void {
     if (this.#isClosed) return;
-    clearTimeout(this.#settle);
-    this.#settle = setTimeout(() => void this.#reloadQuietly(), delayMs);
+    clearTimeout(this.#reloadTimer);
+    this.#reloadTimer = setTimeout(() => void this.#reloadQuietly(), delayMs);
   }
 
   async #reloadQuietly(): Promise<void> {

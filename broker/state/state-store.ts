@@ -124,6 +124,12 @@ const MIGRATIONS: readonly string[] = [
     approval TEXT NOT NULL, kind TEXT NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (approval, kind, at)
   ) STRICT, WITHOUT ROWID;
   `,
+  // Where there is none yet, the log tells, read as a whole.
+  `
+  CREATE TABLE policy_known (
+    role TEXT PRIMARY KEY CHECK (role IN ('in-force', 'next')), hash TEXT NOT NULL, governed INTEGER NOT NULL
+  ) STRICT, WITHOUT ROWID;
+  `,
 ];
 
 export class StateStore {
