@@ -448,3 +448,16 @@ describe('lifecycle', () => {
     ['without a quorum', [{ id: 'a', methods: ['Admin.CreateKey'] }], '`lifecycle[0].quorum` is missing'],
   ])('%s is refused', (_, lifecycle, message) => expect(refusals(managed(...lifecycle))).toContain(message));
 });
+
+describe('an operation that nobody can be shown', () => {
+  it.each(['encrypt', 'decrypt', 'mac', 'generate-data-key'])(
+    'is refused for `covers: act`: %s',
+    (operation) => {
+      const rule = { operations: [operation] };
+      expect(refusals(policyOf(QUORUM, rule))).toContain(
+        `nobody can be shown what \`${operation}\` is asked for`,
+      );
+      expect(refusals(policyOf({ ...QUORUM, covers: 'rule', uses: 10 }, rule))).toBe('');
+    },
+  );
+});

@@ -304,6 +304,13 @@ function loadQuorum(
     );
   }
   const at = [...path, 'quorum'];
+  const unseen = rule.operations.find((operation) => !operation.startsWith('sign'));
+  if (unseen !== undefined && (rule.quorum.covers ?? 'act') === 'act') {
+    report.refuse(
+      [...at, 'covers'],
+      `nobody can be shown what \`${unseen}\` is asked for: let people agree to the use of the key, with \`covers: rule\``,
+    );
+  }
   const before = report.issues.length;
   const quorum = people.quorum(rule.quorum, at, workloads, report);
   const alone = people.onlyRequester(quorum.groups, workloads);

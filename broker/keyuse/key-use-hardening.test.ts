@@ -187,3 +187,21 @@ describe('a MAC that comes back wrong', () => {
     });
   });
 });
+
+describe('a MAC of which one of two runs', () => {
+  it('was used: nothing is given back', async () => {
+    await fixture.create('app/mac', 'HS256', { tokens: ['one'] });
+    let calls = 0;
+    fixture.token.fault = ({ kind }) =>
+      kind === 'sign' && calls++ % 2 === 1 ? { reason: 'QUEUE_FULL', performed: 'no' } : undefined;
+    const failure = await failureOf(
+      fixture.keyUse.mac(callerOf(), callFor(), {
+        key: 'app/mac',
+        version: 0,
+        algorithm: 'HS256',
+        message: plaintext,
+      }),
+    );
+    expect(failure).toMatchObject({ reason: 'BUSY', performed: 'unknown' });
+  });
+});

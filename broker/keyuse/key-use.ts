@@ -266,7 +266,7 @@ export class KeyUse {
         },
         ({ built: { content }, data, signature }, token) =>
           this.#verifies(permitted, content, data, signature, token),
-        () => showFacts(request.type, request.facts),
+        () => showFacts(request.type, request.forPeople ?? request.facts),
       );
       const { built: content, signature } = performed.value;
       const leafIndex = await this.#conclude(performed, input, {
@@ -816,7 +816,13 @@ export class KeyUse {
           return await this.#o.spending.take(purchase);
         } catch (error) {
           const id = error instanceof Failure ? error.metadata['approval'] : undefined;
-          if (!call.waitsForApproval || id === undefined) throw error;
+          if (
+            !call.waitsForApproval ||
+            id === undefined ||
+            call.aborted ||
+            performance.now() >= call.deadline
+          )
+            throw error;
           await this.#o.spending.approved(id, call);
         }
       }
@@ -850,14 +856,18 @@ export class KeyUse {
         );
         const binding = chosen instanceof Promise ? await chosen : chosen;
         held = binding;
-        for (;;) {
-          const found = this.#recheck(permitted, spent);
-          if (found === undefined) break;
-          if (found instanceof Failure) throw found;
-          // Another policy came into force: it counts what it allows, and is what the entry names.
+        const found = this.#recheck(permitted, spent);
+        if (found instanceof Failure) throw found;
+        if (found !== undefined) {
+          // Another policy came into force: it counts what it allows, and is what the entry names. The place is given
+          // back first: paying may mean waiting for people, and much can become of a token meanwhile.
+          this.#o.pool.release(binding, new Failure('BUSY', 'not started'));
+          held = undefined;
           spent.settle(performedOf(attempts));
           permitted = { ...permitted, decision: found };
-          spent = isPlain(found) ? freeOf(permitted) : await this.#spend(permitted, shown);
+          spent = freeOf(permitted);
+          if (!isPlain(found)) spent = await this.#spend(permitted, shown);
+          continue;
         }
         token = binding.token;
         started = performance.now();
@@ -1080,7 +1090,7 @@ export class KeyUse {
         // Nobody but the token can verify it: made twice, what differs is wrong. A wrong one that is compared with
         // somebody's fails by itself.
         if (!isReleased) return { value: await compute(), isSame: true };
-        const [value, again] = await Promise.all([compute(), compute()]);
+        const [value, again] = await both(compute);
         return { value, isSame: same(value, again) };
       },
       async ({ isSame }, token) => {
@@ -1266,6 +1276,25 @@ function verifierFailure(error: VerifierError, performed: PerformedUse): Failure
   return error.reason === 'queue-full'
     ? new Failure('BUSY', 'too many signatures wait to be verified', { performed, cause: error })
     : new Failure('INTERNAL', 'internal error', { performed, cause: error });
+}
+
+/** Twice, until both are over: when one of them ran, the key was used, whatever became of the other. */
+async function both(compute: () => Promise<Uint8Array>): Promise<[Uint8Array, Uint8Array]> {
+  const [first, second] = await Promise.allSettled([compute(), compute()]);
+  if (first.status === 'fulfilled' && second.status === 'fulfilled') return [first.value, second.value];
+  const reasons = [first, second].flatMap((outcome) =>
+    outcome.status === 'rejected' ? [outcome.reason as unknown] : [],
+  );
+  const [error] = reasons;
+  const ranNowhere =
+    reasons.length === 2 &&
+    reasons.every((reason) => reason instanceof AdapterError && reason.performed === 'no');
+  if (ranNowhere || !(error instanceof AdapterError)) throw error;
+  throw new AdapterError(error.reason, error.message, {
+    performed: 'unknown',
+    ckr: error.ckr,
+    cause: error,
+  });
 }
 
 /**

@@ -27,11 +27,24 @@ describe('what approvers are shown', () => {
     expect(showContent({ kind: 'digest', bytes: new Uint8Array(32) }).content.kind).toBe('not-shown');
   });
 
-  it('is the same for typed content that is asked for again later', () => {
-    const facts = { sub: 'a', aud: ['b'], lifetime: 60, iat: 1, exp: 61 };
-    const first = showFacts('jwt', facts);
-    expect(first).toEqual(showFacts('jwt', { exp: 99, iat: 39, lifetime: 60, aud: ['b'], sub: 'a' }));
-    expect(first.content).toMatchObject({ kind: 'shown', text: '{"aud":["b"],"lifetime":60,"sub":"a"}' });
-    expect(first).not.toEqual(showFacts('jwt', { ...facts, lifetime: 61 }));
+  it('is the same for a certificate that is asked for again later', () => {
+    const facts = { dns: ['a.example'], lifetime: 60n, notBefore: new Date(0), notAfter: new Date(60_000) };
+    const later = { ...facts, notBefore: new Date(5_000), notAfter: new Date(65_000) };
+    expect(showFacts('x509', later)).toEqual(showFacts('x509', facts));
+    expect(showFacts('x509', facts).content).toMatchObject({
+      kind: 'shown',
+      text: '{"dns":["a.example"],"lifetime":60}',
+    });
+    expect(showFacts('x509', { ...facts, lifetime: 61n })).not.toEqual(showFacts('x509', facts));
+  });
+
+  it('is another thing for claims that only look like moments, and for numbers that look like texts', () => {
+    const show = (claims: object) => showFacts('jwt', { claims, lifetime: 60 });
+    expect(show({ sub: 'x', notAfter: '2026' })).not.toEqual(show({ sub: 'x', notAfter: '2099' }));
+    expect(show({ amount: 100 })).not.toEqual(show({ amount: '100' }));
+    expect(show({ aud: 'x' })).not.toEqual(show({ aud: ['x'] }));
+    expect(showFacts('dsse', { bytes: 2n ** 60n })).not.toEqual(
+      showFacts('dsse', { bytes: String(2n ** 60n) }),
+    );
   });
 });

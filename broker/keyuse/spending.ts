@@ -189,8 +189,10 @@ export class Spending {
       } catch (error) {
         // What was not approved did not run.
         taken?.giveBack();
-        if (!(error instanceof Failure) || error.reason !== 'APPROVAL_REQUIRED') throw error;
-        needed ??= error;
+        // One rule's refusal hides no other rule; what is broken for all of them is told at once.
+        if (!(error instanceof Failure) || error.reason === 'BUSY' || error.reason.startsWith('AUDIT_'))
+          throw error;
+        if (needed === undefined || needed.reason !== 'APPROVAL_REQUIRED') needed = error;
       }
     }
     if (needed !== undefined) throw needed;

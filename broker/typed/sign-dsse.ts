@@ -1,6 +1,7 @@
 import { hash } from 'node:crypto';
 import type { Facts } from '../../policy/decision.ts';
 import { ecdsaToDer, FACTS, parseAlgorithm } from '../keyuse/algorithms.ts';
+import { readable } from '../keyuse/shown.ts';
 import { frozen } from './facts.ts';
 import { invalid } from './invalid.ts';
 import { isJsonObject, type JsonObject, type JsonValue, parseStrictJson } from './strict-json.ts';
@@ -80,6 +81,7 @@ export function dsseRequest(input: DsseInput): TypedRequest {
     algorithm,
     type: 'dsse',
     facts,
+    forPeople: { ...facts, payload: readable(payload) ?? { base64: body.toString('base64') } },
     build: async (signer) => ({
       content: { kind: 'message', bytes: message },
       finish: (signature) => envelope(payloadType, body, signature, signer),

@@ -52,6 +52,8 @@ export function jwtRequest(input: JwtInput, now: number): TypedRequest {
     lifetime: BigInt(lifetimeSeconds),
     header: { typ },
   });
+  // As they are signed: a number is no text, and one audience is no list of one.
+  const forPeople = { claims, lifetime: lifetimeSeconds, header: { typ } };
   // One for all attempts: where the first may have signed, the second signs the same bytes.
   let jti: string | undefined;
   const build = async (key: SigningKey): Promise<BuiltContent> => {
@@ -66,7 +68,7 @@ export function jwtRequest(input: JwtInput, now: number): TypedRequest {
     };
   };
   const { key, version, algorithm } = input;
-  return { operation: 'sign-jwt', key, version, algorithm, type: 'jwt', facts, build };
+  return { operation: 'sign-jwt', key, version, algorithm, type: 'jwt', facts, forPeople, build };
 }
 
 function parseClaims(bytes: Uint8Array): JsonObject {

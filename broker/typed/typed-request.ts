@@ -34,6 +34,11 @@ export interface TypedRequest {
   readonly facts: Facts;
   /** Whether the policy in force says of its making what it said then; absent: it says nothing of it. */
   stands?(): boolean;
+  /**
+   * What approvers are shown: all of what is signed but the moment and random values, in the form in which it is signed.
+   * Left out: the facts.
+   */
+  readonly forPeople?: object | undefined;
   /** @throws Failure REQUEST_INVALID */
   build(key: SigningKey): Promise<BuiltContent>;
 }

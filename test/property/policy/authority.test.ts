@@ -52,7 +52,7 @@ function base(): Document {
         id: 'settles',
         workloads: [SETTLE, 'spiffe://example.org/ns/treasury/sa/second'],
         keys: [KEY, 'treasury/other'],
-        operations: ['sign', 'decrypt'],
+        operations: ['sign', 'sign-jwt'],
         windows: [{ zone: 'UTC', except: ['holidays'] }],
         limits: [
           { max: 5, per: '1s', by: 'key' },
