@@ -15,7 +15,7 @@ export function addAuditAccept(audit: Command, context: CliContext): void {
   audit
     .command('accept')
     .description(
-      'Goes on with a log that is shorter than what was signed, as after an older backup was restored: entries are missing for good. Records the decision as an entry of its own, and keeps everything as it was found beside the log. Run it where the broker runs, while it does not.',
+      'Goes on with a log that is shorter than what was signed, as after an older backup was restored: entries are missing for good. Likewise with a log by which another policy is in force than by the state: what the state says, `governance` included, is dropped. Records the decision as an entry of its own, and keeps everything as it was found beside the log. Run it where the broker runs, while it does not.',
     )
     .requiredOption('--reason <text>', 'why, for the record')
     .addOption(instanceOption(context))
@@ -36,9 +36,13 @@ export function addAuditAccept(audit: Command, context: CliContext): void {
         flags.json === true
           ? json(accepted)
           : printable(
-              `accepted, on record as entry ${accepted.leafIndex}\nfound: ${accepted.finding}\nkept as it was: ${accepted.kept}\n`,
+              `accepted, on record as entry ${accepted.leafIndex}\nfound: ${accepted.finding}\n${dropped(accepted.policy)}kept as it was: ${accepted.kept}\n`,
               '\n',
             ),
       );
     });
+}
+
+function dropped(policy: string | undefined): string {
+  return policy === undefined ? '' : `the word of the state is dropped: ${policy}\n`;
 }

@@ -13,11 +13,16 @@ export interface CliContext {
   serve(configPath: string): Promise<void>;
   /** What makes certificate profiles of this policy file unusable, where it stands. */
   profileIssues(bytes: Uint8Array, file: string): Promise<readonly SourceIssue[]>;
-  /** Goes on with a log that is shorter than what was signed. The broker must not run. */
+  /** Goes on with a log that is shorter than what was signed, or knows of another policy in force. The broker must not run. */
   acceptLog(
     configPath: string,
     reason: string,
-  ): Promise<{ readonly leafIndex: number; readonly finding: string; readonly kept: string }>;
+  ): Promise<{
+    readonly leafIndex: number;
+    readonly finding: string;
+    readonly policy?: string | undefined;
+    readonly kept: string;
+  }>;
   /** Makes a development instance. */
   init(options: InitOptions): Promise<void>;
   /** Finds out what a PKCS#11 module can do. */

@@ -7,8 +7,10 @@ import { parseTreeHead } from '../audit/tlog/checkpoint.ts';
 import { formatVerifierKey, makeVerifierKey } from '../audit/tlog/note.ts';
 import { loadConfig } from '../config.ts';
 import { KeyCatalog } from '../keyuse/key-catalog.ts';
+import { PolicyRows } from '../state/policy-rows.ts';
 import { SignedTreeMemory } from '../state/signed-tree-memory.ts';
 import { StateStore } from '../state/state-store.ts';
+import { lastInLog, policyDispute } from './policy-activations.ts';
 
 /** The log cannot be gone on with, or need not be accepted. */
 export class AcceptError extends Error {
@@ -20,6 +22,8 @@ export interface Accepted {
   readonly leafIndex: number;
   /** What the log was found to be: why it was not taken up. */
   readonly finding: string;
+  /** By the log another policy is in force than by the state, whose word is given up; absent: they agree. */
+  readonly policy?: string | undefined;
   /** The log as it was found, its index, and what the broker remembered of it. */
   readonly kept: string;
 }
@@ -29,7 +33,7 @@ const MAX_REASON_BYTES = 256;
 
 /**
  * An operator's decision to go on with a log that is shorter than what the broker remembers to have signed, as after an older
- * backup was restored. The broker must not run.
+ * backup was restored, or that knows of another policy in force than the state does. The broker must not run.
  *
  * It helps only where the files agree among themselves: tiles, tree head, and a checkpoint signed by a key of the log. What is
  * given up is what the broker remembered, and its index. Both are kept beside, with a copy of the log; whoever has a
@@ -47,6 +51,7 @@ export async function acceptLog(configPath: string, why: string, now: Date = new
   const store = new StateStore(join(config.state, 'state.db'));
   try {
     const remembered = new SignedTreeMemory(store, origin).last;
+    const rows = new PolicyRows(store);
     const open = (signedTree: typeof remembered): Promise<Sequencer> =>
       openAuditLog({
         storage: new FileStorage(directory),
@@ -59,7 +64,7 @@ export async function acceptLog(configPath: string, why: string, now: Date = new
         signedTree,
         indexPath: join(config.state, 'audit-index.db'),
       });
-    const finding = await failureOf(await open(remembered));
+    const finding = await findingOf(await open(remembered), rows);
     if (finding === undefined)
       throw new AcceptError('the log is as it should be: there is nothing to accept');
 
@@ -83,30 +88,34 @@ export async function acceptLog(configPath: string, why: string, now: Date = new
         `${still.message}: its files do not agree among themselves, so nothing can follow them. Restore a whole copy of the directory, or begin another log: a new audit.origin and audit.directory`,
       );
     }
+    const logged = await lastInLog(log);
+    const policy = policyDispute(logged, rows);
     const { leafIndex } = await log.append({
       kind: 'log',
       subject: 'lastmile',
       operation: 'log.accept',
       decision: 'allow',
-      detail: { why, finding, remembered: inWords(remembered) },
+      detail: { why, finding, remembered: inWords(remembered), policy },
     });
     await log.close();
+    if (policy !== undefined) rows.settle(logged);
     const head = parseTreeHead(Buffer.from(await new FileStorage(directory).read('treehead')).toString());
     store.forgetSignedTree(origin);
     store.putSignedTree(origin, head.treeSize, Buffer.from(head.rootHash).toString('base64'));
-    return { leafIndex, finding, kept };
+    return { leafIndex, finding, ...(policy === undefined ? {} : { policy }), kept };
   } finally {
     store.close();
   }
 }
 
 /** Closes it, too. A log that cannot be opened for another reason is not a case for this. */
-async function failureOf(log: Sequencer): Promise<string | undefined> {
+async function findingOf(log: Sequencer, rows: PolicyRows): Promise<string | undefined> {
   const { failure } = log;
+  const dispute = failure === undefined ? policyDispute(await lastInLog(log), rows) : undefined;
   await log.close();
   if (failure !== undefined && failure.reason !== 'AUDIT_INCONSISTENT')
     throw new AuditError(failure.reason, failure.message, failure);
-  return failure?.message;
+  return failure?.message ?? dispute;
 }
 
 function inWords(tree: SignedTreeMemory['last']): { treeSize: number; rootHash: string } {

@@ -1,5 +1,6 @@
 import { cp, readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { type RunningInstance, runLastmile, startInstance } from '../../fakes/instance.ts';
 
@@ -92,4 +93,22 @@ it('is not accepted while the broker runs, nor when nothing is wrong', async () 
   await expect(accept('again')).rejects.toThrow('there is nothing to accept');
   expect(await copies()).toHaveLength(1);
   expect(await serving()).toBe('it serves');
+});
+
+it('is gone on with, on record, where the state says that another policy is in force', async () => {
+  expect(await instance.end()).toBe(0);
+  const state = new DatabaseSync(join(instance.directory, 'state', 'state.db'));
+  state.exec("UPDATE policy_known SET governed = 1 WHERE role = 'in-force'");
+  state.close();
+  expect(await serving()).toContain('the log and the state disagree about the policy in force');
+
+  const accepted = JSON.parse(await accept('the state is the wrong one'));
+  expect(accepted.policy).toMatch(/by the log it is (sha256:\w+) without `governance`, by the state \1 with/);
+  expect(accepted.finding).toBe(accepted.policy);
+  expect(await serving()).toBe('it serves');
+  const as = ['--as', 'auditor', '--instance', instance.directory];
+  const { entry } = JSON.parse(
+    await runLastmile(['audit', 'show', `${accepted.leafIndex}`, ...as, '--json']),
+  );
+  expect(entry.detail).toMatchObject({ why: 'the state is the wrong one', policy: accepted.policy });
 });
