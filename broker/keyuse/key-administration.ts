@@ -248,10 +248,12 @@ export class KeyAdministration {
 
   async #adopt(
     plan: Plan,
-    made: readonly { token: TokenAdapter; attributes: ObjectAttributes }[],
+    madeInTurn: readonly { token: TokenAdapter; attributes: ObjectAttributes }[],
     provenance: string,
     number: number,
   ): Promise<KeyVersion> {
+    // In the order in which the state gives them back: the first of several published keys stays the first.
+    const made = madeInTurn.toSorted((a, b) => (a.token.info!.serial < b.token.info!.serial ? -1 : 1));
     const identity = { name: plan.name, version: number };
     const objects: TokenObject[] = [];
     for (const { token, attributes } of made) {
