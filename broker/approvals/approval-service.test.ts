@@ -525,6 +525,57 @@ describe('a budget', () => {
     expect(await ask(large)).not.toBe(id);
   });
 
+  it('that was drawn to the last is over after a kill: a new one can be asked for', async () => {
+    const large = petition(undefined, {}, { covers: 'rule', uses: 400 });
+    const id = await ask(large);
+    await approve(id, 0, 1);
+    for (let i = 0; i < 399; i++) await fixture.service.take(large);
+    fixture.crash();
+    await fixture.open();
+    expect(fixture.service.get(id, { spiffeId: SETTLE })).toMatchObject({ state: 'used', used: 400 });
+    const waiting = fixture.service.approved(id, new AbortController().signal);
+    expect((await failureOf(waiting)).message).toContain('used');
+    expect(await ask(large)).not.toBe(id);
+  });
+
+  it('whose end could not be written is closed by who finds it empty', async () => {
+    const id = await ask(grant);
+    await approve(id, 0, 1);
+    fixture.db.sql('UPDATE approval SET used = 10, taken = 10').run();
+    // Whoever comes first is told; nobody goes on waiting for it.
+    expect((await failureOf(fixture.service.take(grant))).message).toContain('used up');
+    const waiting = fixture.service.approved(id, new AbortController().signal);
+    expect((await failureOf(waiting)).message).toContain('used');
+    expect(fixture.service.get(id, { spiffeId: SETTLE })!.state).toBe('used');
+    expect(await ask(grant)).not.toBe(id);
+  });
+
+  it('that cannot be given back at an orderly end keeps nothing else from ending', async () => {
+    const large = (requester: string): Petition =>
+      petition(undefined, { requester }, { covers: 'rule', uses: 400 });
+    const ids: string[] = [];
+    for (const requester of [SETTLE, `${SETTLE}2`]) {
+      const id = await ask(large(requester));
+      for (const person of fixture.people.slice(0, 2)) {
+        const { document: text } = fixture.service.get(id, { spiffeId: requester })!;
+        await fixture.service.approve(id, person.id, await person.sign(text), person.voter);
+      }
+      await fixture.service.take(large(requester));
+      ids.push(id);
+    }
+    fixture.db
+      .sql(
+        `CREATE TEMP TRIGGER away BEFORE UPDATE OF used ON main.approval WHEN old.id = '${ids[0]}'
+         BEGIN SELECT RAISE(ABORT, 'disk full'); END`,
+      )
+      .run();
+    await fixture.restart();
+    const used = ids.map(
+      (id, i) => fixture.service.get(id, { spiffeId: i === 0 ? SETTLE : `${SETTLE}2` })!.used,
+    );
+    expect(used).toEqual([2, 1]);
+  });
+
   it('comes back when nothing was done, and does not otherwise, over a restart as well', async () => {
     const id = await ask(grant);
     await approve(id, 0, 1);
@@ -609,6 +660,15 @@ describe('telling', () => {
     const third = failureOf(fixture.service.approved(await ask(petition('third')), gone.signal));
     gone.abort();
     expect(await third).toMatchObject({ reason: 'APPROVAL_REQUIRED', message: 'not yet approved' });
+  });
+
+  it('says nothing to who has given up, not even that it is approved', async () => {
+    const id = await ask();
+    await approve(id, 0, 1);
+    expect(await failureOf(fixture.service.approved(id, AbortSignal.abort()))).toMatchObject({
+      reason: 'APPROVAL_REQUIRED',
+      message: 'not yet approved',
+    });
   });
 
   it('says what has changed since a cursor, to whom it concerns', async () => {

@@ -106,7 +106,7 @@ interface Live {
   isDrawnOut: boolean;
 }
 
-/** What one transaction has taken of an approval, in turn. */
+/** What will be drawn of an approval when one transaction is durable: what was before, less what it uses, in turn. */
 interface Draw {
   readonly numbers: number[];
   readonly isLast: boolean;
@@ -196,18 +196,38 @@ export class ApprovalService implements Approvals {
 
   close(): void {
     clearInterval(this.#timer);
+    try {
+      this.#putProgress();
+    } catch (error) {
+      this.#o.log('warn', 'how much of the log approvals have seen is not written', { error: String(error) });
+    }
+    this.#timer = undefined;
     for (const live of this.#live.values()) {
       const unused = live.drawn.splice(0);
-      if (unused.length > 0) this.#o.store.giveUses(live.row.id, unused.length);
+      if (unused.length === 0) continue;
+      try {
+        this.#o.store.giveUses(live.row.id, unused.length);
+      } catch (error) {
+        // As after a kill: they stay used. What else ends with the broker does not wait for it.
+        this.#o.log('warn', 'unused uses of an approval could not be given back, and stay used', {
+          approval: live.row.id,
+          uses: unused.length,
+          error: String(error),
+        });
+      }
     }
-    this.#putProgress();
-    this.#timer = undefined;
   }
 
   #load(): void {
     this.#live.clear();
     this.#byRequest.clear();
-    for (const row of this.#o.store.inStates(OPEN_STATES)) if (row.openedLeaf !== null) this.#remember(row);
+    for (const row of this.#o.store.inStates(OPEN_STATES)) {
+      if (row.openedLeaf === null) continue;
+      // Drawn to the last and killed before that was used: nothing is left of it, and a new one can be asked for.
+      if (row.used >= parseAct(row.act).uses)
+        this.#o.store.close(row.id, OPEN_STATES, 'used', '', '', this.#o.clock.now());
+      else this.#remember(row);
+    }
     for (const row of this.#o.store.closedSince('rejected', this.#o.clock.now() - HOUR_MS)) {
       const { requester, rule } = parseAct(row.act);
       this.#noteRejection(requester, rule, row.closedAt);
@@ -430,12 +450,13 @@ export class ApprovalService implements Approvals {
     this.#consumedAt = performance.now();
     const outcomes: (() => void)[] = [];
     const draws = new Map<Live, Draw>();
+    const exhausted = new Set<Live>();
     try {
       this.#requireState();
       this.#o.store.transaction(() => {
         for (const one of taking) {
           try {
-            const use = this.#takeOne(one, draws);
+            const use = this.#takeOne(one, draws, exhausted);
             outcomes.push(() => one.resolve(use()));
           } catch (error) {
             if (!(error instanceof Failure)) throw error;
@@ -449,29 +470,36 @@ export class ApprovalService implements Approvals {
       return;
     }
     for (const [live, { numbers, isLast }] of draws) {
-      live.drawn.push(...numbers);
+      live.drawn.splice(0, live.drawn.length, ...numbers);
       live.isDrawnOut = isLast;
     }
+    for (const live of exhausted) this.#forget(live);
     for (const settle of outcomes) settle();
     this.#changed();
   }
 
   /** Inside the transaction. */
-  #takeOne({ id, petition }: Taking, draws: Map<Live, Draw>): () => ApprovalUse {
+  #takeOne({ id, petition }: Taking, draws: Map<Live, Draw>, exhausted: Set<Live>): () => ApprovalUse {
     const live = this.#live.get(id);
     if (live === undefined) throw required(id, 'the approval was closed while you asked');
     const entitled = this.#entitled(live, petition);
     const { act, quorum } = entitled;
-    let draw = draws.get(live);
-    if (draw === undefined || draw.numbers.length === 0) {
+    const now = this.#o.clock.now();
+    // A copy: what this transaction uses stays drawn when it is not durable.
+    let draw = draws.get(live) ?? { numbers: [...live.drawn], isLast: live.isDrawnOut };
+    if (draw.numbers.length === 0) {
       const count = quorum.emergency ? 1 : Math.max(1, Math.min(MAX_DRAW, Math.floor(act.uses / DRAW_SHARE)));
       const taken = this.#o.store.takeUses(id, act.uses, count);
-      if (taken === undefined) throw required(id, 'the approval is used up');
+      if (taken === undefined) {
+        // Nothing will ever come of it, whatever its row says: left open, it would keep a new one from being asked for.
+        this.#o.store.close(id, OPEN_STATES, 'used', '', '', now);
+        exhausted.add(live);
+        throw required(id, 'the approval is used up');
+      }
       draw = { numbers: [...taken.numbers], isLast: taken.used >= act.uses };
-      draws.set(live, draw);
     }
+    draws.set(live, draw);
     const number = draw.numbers.shift()!;
-    const now = this.#o.clock.now();
     const isUsedUp = draw.isLast && draw.numbers.length === 0;
     if (isUsedUp) this.#o.store.close(id, OPEN_STATES, 'used', '', '', now);
     if (quorum.emergency) this.#tell(id, 'emergency-used', now);
@@ -572,6 +600,8 @@ export class ApprovalService implements Approvals {
 
   async approved(id: string, signal: AbortSignal): Promise<void> {
     for (;;) {
+      // First: an approval that is there says nothing to somebody whose time is over.
+      if (signal.aborted) throw required(id, 'not yet approved');
       this.#requireState();
       const live = this.#live.get(id);
       if (live === undefined) throw this.#closedFailure(id);
@@ -583,7 +613,6 @@ export class ApprovalService implements Approvals {
       }
       if (isQuorate(this.#counting(live, live.quorum), live.quorum)) return;
       await this.#nextChange(signal);
-      if (signal.aborted) throw required(id, 'not yet approved');
     }
   }
 
