@@ -1,7 +1,9 @@
 /** When which policy came into force, as the log tells it. */
 import type { PolicySet } from '../../policy/decision.ts';
 import type { ApprovalUse } from '../approvals/approvals.ts';
+import { canonicalize } from '../audit/canonical.ts';
 import type { Appended, AuditError, EntryDraft, EntryValue } from '../audit/entry.ts';
+import { BOUNDS } from '../audit/entry-format.ts';
 import type { KnownPolicy, PolicyRows } from '../state/policy-rows.ts';
 import type { PolicyHistory } from './policy-history.ts';
 
@@ -49,9 +51,15 @@ export interface PolicyActivation {
 
 const ACTIVATION = { kind: 'policy', operation: 'activate', decision: 'allow' } as const;
 const MAX_DIFFERENCES = 100;
-const MAX_DIFFERENCES_LENGTH = 4096;
+/** As JSON, and what a mark of further ones may take beside it. */
+const MAX_DIFFERENCES_BYTES = 4096;
+const FURTHER_BYTES = 64;
 
-/** The entry that tells of one. It is durable before the policy is in force. */
+/**
+ * The entry that tells of one. It is durable before the policy is in force.
+ *
+ * @throws Error when it has no room for what has to be read from it again
+ */
 export function activationEntry(activation: {
   /** Hash of the policy that is replaced; empty: none. */
   readonly before: string;
@@ -62,20 +70,23 @@ export function activationEntry(activation: {
   readonly approval?: ApprovalUse | undefined;
 }): EntryDraft {
   const { before, policy, differences, by, approval } = activation;
+  const detail = {
+    before,
+    after: policy.hash,
+    rules: policy.ruleCount,
+    ...(by === '' ? {} : { by }),
+    ...(policy.governance === undefined ? {} : { governed: true }),
+    ...(approval === undefined ? {} : { approval: approval.record }),
+  };
+  // An entry drops a `detail` beyond its bound as a whole, `governed` with it.
+  const room = BOUNDS.detail - Buffer.byteLength(canonicalize(detail)) - FURTHER_BYTES;
+  if (room < 0) throw new Error('the entry has no room for the approval of this policy');
   return {
     ...ACTIVATION,
     subject: 'lastmile',
     performed: 'yes',
     policy: policy.hash,
-    detail: {
-      before,
-      after: policy.hash,
-      rules: policy.ruleCount,
-      ...(by === '' ? {} : { by }),
-      ...(policy.governance === undefined ? {} : { governed: true }),
-      ...(approval === undefined ? {} : { approval: approval.record }),
-      ...boundedDifferences(differences),
-    },
+    detail: { ...detail, ...boundedDifferences(differences, Math.min(room, MAX_DIFFERENCES_BYTES)) },
   };
 }
 
@@ -105,7 +116,7 @@ export async function lastInLog(audit: Pick<PolicyLog, 'read'>): Promise<KnownPo
   for await (const { entry } of audit.read(0)) {
     const { kind, operation, decision, detail = {} } = entry;
     if (kind === ACTIVATION.kind && operation === ACTIVATION.operation && decision === ACTIVATION.decision)
-      last = { hash: text(detail['after']), isGoverned: detail['governed'] === true };
+      last = knownIn(detail);
   }
   return last;
 }
@@ -123,8 +134,7 @@ export async function policyInForce(
   rows: Pick<PolicyRows, 'inForce' | 'next'>,
 ): Promise<KnownPolicy | undefined> {
   const [found] = await audit.query({ ...ACTIVATION, limit: 1 });
-  const { detail = {} } = found?.entry ?? {};
-  const indexed = found && { hash: text(detail.after), isGoverned: detail.governed === true };
+  const indexed = found && knownIn(found.entry.detail ?? {});
   const isAgreed = (logged: KnownPolicy | undefined): boolean => policyDispute(logged, rows) === undefined;
   const isRemembered = rows.inForce !== undefined;
   if (isAgreed(indexed) && (isRemembered || indexed?.isGoverned === true)) return indexed;
@@ -155,6 +165,15 @@ export function policyInWords(policy: KnownPolicy | undefined): string {
   return `${policy.hash} ${policy.isGoverned ? 'with' : 'without'} \`governance\``;
 }
 
+/** @throws Error when the entry had no room for it: what it left out is not "no governance" */
+function knownIn(detail: { readonly [name: string]: EntryValue | undefined }): KnownPolicy {
+  if (detail['omittedBytes'] !== undefined || text(detail['after']) === '')
+    throw new Error(
+      'the entry of the newest activation does not say which policy came into force: bring the log back from a copy',
+    );
+  return { hash: text(detail['after']), isGoverned: detail['governed'] === true };
+}
+
 function isSame(a: KnownPolicy | undefined, b: KnownPolicy | undefined): boolean {
   return a?.hash === b?.hash && a?.isGoverned === b?.isGoverned;
 }
@@ -178,13 +197,16 @@ export async function governedPolicy(
 }
 
 /** As much of them as has room in an entry. */
-function boundedDifferences(lines: readonly string[]): { readonly [name: string]: EntryValue } {
+function boundedDifferences(
+  lines: readonly string[],
+  maxBytes: number,
+): { readonly [name: string]: EntryValue } {
   if (lines.length === 0) return {};
   const shown: string[] = [];
-  let length = 0;
+  let bytes = 0;
   for (const line of lines) {
-    length += line.length;
-    if (shown.length >= MAX_DIFFERENCES || length > MAX_DIFFERENCES_LENGTH) break;
+    bytes += Buffer.byteLength(JSON.stringify(line)) + 1;
+    if (shown.length >= MAX_DIFFERENCES || bytes > maxBytes) break;
     shown.push(line);
   }
   const left = lines.length - shown.length;

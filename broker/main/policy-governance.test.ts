@@ -241,6 +241,15 @@ describe('governance that somebody takes off in the files of the log', () => {
     expect(rows.inForce?.isGoverned).toBe(true);
   });
 
+  it('by an entry that had no room for it stops the start', async () => {
+    await open();
+    await writeFile(file, UNGOVERNED);
+    forge((detail) => ({ omittedBytes: JSON.stringify(detail).length }));
+    await expect(open()).rejects.toThrow('does not say which policy came into force');
+    rows = new PolicyRows(new StateStore(':memory:'));
+    await expect(open()).rejects.toThrow('does not say which policy came into force');
+  });
+
   it('by another kept policy in its place stops the start', async () => {
     const held = await open();
     await propose(held, TWO);
