@@ -550,6 +550,21 @@ describe('a budget', () => {
     expect(await ask(grant)).not.toBe(id);
   });
 
+  it.each([
+    ['uses', 'used = 0'],
+    ['numbers', 'taken = 0'],
+  ])('whose %s somebody sets back while the broker runs gives nothing more', async (_what, change) => {
+    const id = await ask(grant);
+    await approve(id, 0, 1);
+    const uses = await race(3);
+    uses[0]!.giveBack();
+    expect(await race(1)).toHaveLength(1);
+    fixture.db.sql(`UPDATE approval SET ${change}`).run();
+    expect((await failureOf(fixture.service.take(grant))).message).toContain('set its uses back');
+    expect(fixture.service.get(id, { spiffeId: SETTLE })!.state).toBe('expired');
+    expect(await ask(grant)).not.toBe(id);
+  });
+
   it('that cannot be given back at an orderly end keeps nothing else from ending', async () => {
     const large = (requester: string): Petition =>
       petition(undefined, { requester }, { covers: 'rule', uses: 400 });

@@ -104,12 +104,17 @@ interface Live {
   /** Uses that are taken durably and not used yet; a crash loses them. `isDrawnOut`: there are no others. */
   readonly drawn: number[];
   isDrawnOut: boolean;
+  /** What its row says at least, while the broker runs: uses that count, and the highest number. */
+  used: number;
+  taken: number;
 }
 
 /** What will be drawn of an approval when one transaction is durable: what was before, less what it uses, in turn. */
 interface Draw {
   readonly numbers: number[];
   readonly isLast: boolean;
+  readonly used: number;
+  readonly taken: number;
 }
 
 interface Entitled {
@@ -146,6 +151,7 @@ const MAX_REMEMBERED = 16;
 const ROOM_MS = 60_000;
 const MAX_REASON_BYTES = 500;
 const CHANGED = 'the rule or the key has changed';
+const SET_BACK = 'somebody else has set its uses back';
 const NO_SUCH = 'there is no such approval that you may see';
 
 export class ApprovalService implements Approvals {
@@ -266,6 +272,8 @@ export class ApprovalService implements Approvals {
       isReminded: false,
       drawn: [],
       isDrawnOut: false,
+      used: row.used,
+      taken: row.taken,
     };
     this.#live.set(row.id, live);
     this.#byRequest.set(row.requestKey, row.id);
@@ -469,9 +477,11 @@ export class ApprovalService implements Approvals {
       for (const { reject } of taking) reject(failure);
       return;
     }
-    for (const [live, { numbers, isLast }] of draws) {
+    for (const [live, { numbers, isLast, used, taken }] of draws) {
       live.drawn.splice(0, live.drawn.length, ...numbers);
       live.isDrawnOut = isLast;
+      live.used = used;
+      live.taken = taken;
     }
     for (const live of exhausted) this.#forget(live);
     for (const settle of outcomes) settle();
@@ -486,7 +496,12 @@ export class ApprovalService implements Approvals {
     const { act, quorum } = entitled;
     const now = this.#o.clock.now();
     // A copy: what this transaction uses stays drawn when it is not durable.
-    let draw = draws.get(live) ?? { numbers: [...live.drawn], isLast: live.isDrawnOut };
+    let draw = draws.get(live) ?? {
+      numbers: [...live.drawn],
+      isLast: live.isDrawnOut,
+      used: live.used,
+      taken: live.taken,
+    };
     if (draw.numbers.length === 0) {
       const count = quorum.emergency ? 1 : Math.max(1, Math.min(MAX_DRAW, Math.floor(act.uses / DRAW_SHARE)));
       const taken = this.#o.store.takeUses(id, act.uses, count);
@@ -496,7 +511,13 @@ export class ApprovalService implements Approvals {
         exhausted.add(live);
         throw required(id, 'the approval is used up');
       }
-      draw = { numbers: [...taken.numbers], isLast: taken.used >= act.uses };
+      const { numbers, used } = taken;
+      if (used - numbers.length < draw.used || numbers[0]! <= draw.taken) {
+        this.#o.store.close(id, OPEN_STATES, 'expired', SET_BACK, 'lastmile', now);
+        exhausted.add(live);
+        throw required(id, SET_BACK);
+      }
+      draw = { numbers: [...numbers], isLast: used >= act.uses, used, taken: numbers.at(-1)! };
     }
     draws.set(live, draw);
     const number = draw.numbers.shift()!;
@@ -591,6 +612,7 @@ export class ApprovalService implements Approvals {
       return;
     }
     live.isDrawnOut = false;
+    live.used--;
     // Asked for again meanwhile, the newer one stands; this one is found by its id.
     const state = this.#o.store.find(id)?.state;
     if (this.#stopped !== undefined || (state !== 'approved' && state !== 'open')) return;

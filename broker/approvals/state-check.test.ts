@@ -127,6 +127,40 @@ it('gives nothing for rows that somebody else wrote', async () => {
   expect(await ask()).toBe('BUSY');
 });
 
+it('drops a used approval that somebody else has opened again', async () => {
+  const id = await ask();
+  await approve(id, 0, 1);
+  await fixture.record((await fixture.service.take(petition())).record);
+  fixture.db.sql("UPDATE approval SET used = 0, state = 'approved', closed_at = 0").run();
+  await fixture.restart();
+  expect(fixture.service.get(id, { spiffeId: SETTLE })).toMatchObject({
+    state: 'expired',
+    reason: 'the log has more uses than the state',
+  });
+  expect(await ask()).not.toBe(id);
+});
+
+it.each([
+  [1, 2],
+  [400, 401],
+])('does not count a use of %i that did not run, also when its number is used again', async (uses, next) => {
+  const grant = petition(undefined, {}, { covers: 'rule', uses });
+  const id = await ask(grant);
+  await approve(id, 0, 1);
+  const first = await fixture.service.take(grant);
+  first.giveBack();
+  await fixture.record(first.record, 'no');
+  for (let i = 1; i < uses; i++) await fixture.record((await fixture.service.take(grant)).record);
+  // One is left, whichever number it has: neither more nor fewer.
+  await fixture.restart();
+  expect(fixture.service.stopped).toBeUndefined();
+  const last = await fixture.service.take(grant);
+  expect(last).toMatchObject({ id, record: { use: next } });
+  await fixture.record(last.record);
+  await fixture.restart();
+  expect(fixture.service.get(id, { spiffeId: SETTLE })).toMatchObject({ state: 'used', used: uses });
+});
+
 it('drops an approval that the log does not know', async () => {
   const id = await ask();
   await approve(id, 0, 1);

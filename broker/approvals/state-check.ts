@@ -65,7 +65,8 @@ class Findings {
   /** Leaf index of the entry that opened an approval, and of those that say who approved it. */
   readonly #opened = new Map<string, number>();
   readonly #votes = new Map<string, Set<number>>();
-  readonly #uses = new Map<string, number>();
+  /** Entries that cite an approval, and the numbers of those uses that ran or may have run. */
+  readonly #uses = new Map<string, { entries: number; readonly ran: Set<number> }>();
 
   constructor(store: ApprovalStore, progress: number) {
     this.#store = store;
@@ -74,7 +75,7 @@ class Findings {
 
   look(leafIndex: number, entry: EntryDraft): void {
     const use = citedUse(entry);
-    if (use !== undefined) this.#used(leafIndex, use.id, use.use);
+    if (use !== undefined) this.#used(leafIndex, use.id, use.use, entry.performed !== 'no');
     if (entry.kind !== 'approval' || entry.decision !== 'allow' || entry.detail === undefined) return;
     const detail = entry.detail as unknown as ApprovalDetail;
     const row = this.#store.find(detail.approval);
@@ -118,6 +119,8 @@ class Findings {
     if (row.openedLeaf === null) return 'never finished';
     if (row.openedLeaf < fromLeaf) return 'opened too long ago to count its uses again after a restart';
     if (this.#opened.get(row.id) !== row.openedLeaf) return 'the log does not know it';
+    // A use that ran is never given back: with fewer in the row, somebody else has put them there.
+    if (row.used < (this.#uses.get(row.id)?.ran.size ?? 0)) return 'the log has more uses than the state';
     const leaves = this.#votes.get(row.id);
     const isKnown = this.#store
       .votes(row.id)
@@ -125,13 +128,16 @@ class Findings {
     return isKnown ? undefined : 'the log does not know one of its approvals';
   }
 
-  #used(leafIndex: number, id: string, use: number): void {
-    const counted = (this.#uses.get(id) ?? 0) + 1;
-    this.#uses.set(id, counted);
+  #used(leafIndex: number, id: string, use: number, mayHaveRun: boolean): void {
+    const uses = this.#uses.get(id) ?? { entries: 0, ran: new Set() };
+    this.#uses.set(id, uses);
+    uses.entries++;
+    // Without a number, every entry is a use of its own: below zero, where no number is.
+    if (mayHaveRun) uses.ran.add(use > 0 ? use : -uses.entries);
     const row = this.#store.find(id);
     if (row === undefined) {
       if (leafIndex >= this.#progress) this.#lost(leafIndex, 'an approval that was used');
-    } else if (row.taken < (use > 0 ? use : counted)) this.#lost(leafIndex, 'a use of an approval');
+    } else if (row.taken < (use > 0 ? use : uses.entries)) this.#lost(leafIndex, 'a use of an approval');
   }
 
   #lost(leafIndex: number, what: string): void {
