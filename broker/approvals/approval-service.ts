@@ -573,7 +573,8 @@ export class ApprovalService implements Approvals {
     if (this.#isOver(live)) throw required(id, 'the approval has expired');
     const counting = this.#counting(live, quorum);
     if (!isQuorate(counting, quorum)) throw required(id, this.#standing(live, counting));
-    return { act, quorum, counting };
+    // As many as it takes: an entry has no room for everybody who may have agreed.
+    return { act, quorum, counting: counting.slice(0, quorum.approvals) };
   }
 
   #use(live: Live, { act, quorum, counting }: Entitled, number: number): ApprovalUse {
