@@ -23,6 +23,9 @@ roles:
     members: ["${ALICE}"]
     allow: { methods: [Admin.*, Audit.*] }
 `;
+const APPROVERS = `approvers:
+  - { id: anna, keys: [{ method: jws, publicKey: '{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}' }] }
+`;
 const FULL = new AuditError('AUDIT_UNAVAILABLE', 'no space left');
 
 const policies: PolicyVersions = {
@@ -109,9 +112,12 @@ describe('a freeze', () => {
     ['key', 'app/none'],
     ['credential', 'AB'.repeat(32)],
     ['credential', 'ab'.repeat(31)],
+    ['approver', 'ben'],
+    ['approver', 'spiffe://example.org/human/anna'],
     ['everything', 'x'],
     ['workload', ''],
   ])('that would freeze nothing is refused: %s %s', async (kind, subject) => {
+    fixture.policy = policyOf(`${POLICY}${APPROVERS}`);
     expect(await failureOf(freeze(kind, subject))).toMatchObject({ reason: 'REQUEST_INVALID' });
     expect(fixture.freezes.list()).toEqual([]);
   });
@@ -122,12 +128,14 @@ describe('a freeze', () => {
     ['token', 'one', 'one'],
     ['token', 'serial-two', 'two'],
     ['credential', 'ab'.repeat(32), 'ab'.repeat(32)],
+    ['approver', 'anna', 'anna'],
   ] as const)('is in force under the name that key use asks for: %s %s', async (kind, subject, asked) => {
     // Who freezes itself out has been heard: the caller of this test is not whom it freezes.
     services = {
       ...services,
       keyUse: { identify: async () => undefined } as unknown as typeof services.keyUse,
     };
+    fixture.policy = policyOf(`${POLICY}${APPROVERS}`);
     await freeze(kind, subject);
     expect(fixture.freezes.isFrozen(kind, asked)).toBe(true);
     await unfreeze(kind, subject);

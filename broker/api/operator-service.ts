@@ -585,6 +585,10 @@ function freezeSubject(services: OperatorServices, kind: FreezeKind, subject: st
       if (servedId(services, `spiffe://${subject}`).segments.length > 0)
         throw invalid('a trust domain is its name alone, such as example.org');
       return subject;
+    case 'approver':
+      if (!services.policy().approvers.has(subject))
+        throw invalid('the policy in force has no approver of that id');
+      return subject;
     default:
       return kind satisfies never;
   }

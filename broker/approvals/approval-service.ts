@@ -39,6 +39,7 @@ import {
   approverObjection,
   type CastVote,
   countingVotes,
+  type IsFrozen,
   isQuorate,
   keyObjection,
   presenceObjection,
@@ -73,7 +74,7 @@ export interface ApprovalServiceOptions {
   readonly policy: () => ApprovalPolicy & { readonly maxClockDoubtMs: number };
   /** Milliseconds of the Unix epoch, and how far that may be wrong. */
   readonly clock: { now(): number; doubtMs(): number };
-  readonly isFrozen: (spiffeId: string) => boolean;
+  readonly isFrozen: IsFrozen;
   /** Whether a token that the broker logs in to has this key (SubjectPublicKeyInfo, DER). */
   readonly isTokenKey: (spki: Uint8Array) => boolean;
   /** Where passkeys are used; undefined: none count. */
@@ -790,9 +791,8 @@ export class ApprovalService implements Approvals {
 
   /** The approver that this SPIFFE ID is; undefined: none. A frozen one is none. */
   approverOf(spiffeId: string): string | undefined {
-    if (this.#o.isFrozen(spiffeId)) return undefined;
     for (const approver of this.#o.policy().approvers.values())
-      if (approver.spiffeId === spiffeId) return approver.id;
+      if (approver.spiffeId === spiffeId) return this.#o.isFrozen(approver) ? undefined : approver.id;
     return undefined;
   }
 

@@ -1,5 +1,5 @@
 /** Whose approvals count, now: a pure function of the act, the votes and the policy in force. */
-import type { ApprovalPolicy, ApproverKey, Quorum } from '../../policy/quorum.ts';
+import type { ApprovalPolicy, Approver, ApproverKey, Quorum } from '../../policy/quorum.ts';
 import type { VoteSignature } from './act.ts';
 import type { VerifiedVote } from './vote-signature.ts';
 
@@ -13,9 +13,12 @@ export interface CastVote {
   readonly leafIndex: number;
 }
 
+export type IsFrozen = (approver: Pick<Approver, 'id' | 'spiffeId'>) => boolean;
+
 export interface TallyContext {
   readonly policy: ApprovalPolicy;
-  readonly isFrozen: (spiffeId: string) => boolean;
+  /** By its id, its SPIFFE ID or the trust domain of that: who has none can be frozen, too. */
+  readonly isFrozen: IsFrozen;
   /** Whether the broker can log in to a token that has this enrolled key: then it could approve for itself. */
   readonly isBrokersOwn: (key: ApproverKey) => boolean;
 }
@@ -31,7 +34,7 @@ export function approverObjection(
   if (approver === undefined) return 'is no approver now';
   if (!quorum.groups.some((group) => policy.groupMembers(group).has(id)))
     return 'is in none of the groups of the rule';
-  if (approver.spiffeId !== undefined && isFrozen(approver.spiffeId)) return 'is frozen';
+  if (isFrozen(approver)) return 'is frozen';
   if (policy.isOwnRequest(id, requester)) return 'is who asks';
   return undefined;
 }

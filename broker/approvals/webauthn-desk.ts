@@ -3,14 +3,14 @@ import type { ApprovalDetail, ApprovalSummary } from '../proto/page-calls.ts';
 import { renderAct } from './act.ts';
 import type { ApprovalService, Voter } from './approval-service.ts';
 import type { ApprovalView } from './approval-view.ts';
-import { approverObjection } from './tally.ts';
+import { approverObjection, type IsFrozen } from './tally.ts';
 import type { PageDesk, PagePerson } from './webauthn-pages.ts';
 
 export interface ApprovalDeskOptions {
   readonly service: Pick<ApprovalService, 'list' | 'get' | 'attachment' | 'approve' | 'reject'>;
   /** The policy in force. */
   readonly policy: () => ApprovalPolicy;
-  readonly isFrozen: (spiffeId: string) => boolean;
+  readonly isFrozen: IsFrozen;
 }
 
 /** The approvals as the pages show them to one person. What may be seen and done is the service's to say. */

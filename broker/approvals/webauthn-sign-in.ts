@@ -2,6 +2,7 @@ import { createHash, createHmac, randomBytes, timingSafeEqual } from 'node:crypt
 import type { ApprovalPolicy, Approver } from '../../policy/quorum.ts';
 import type { PasskeyAssertion } from '../proto/page-calls.ts';
 import { AssertionFormatError, type RelyingParty, verifyAssertion } from './passkey.ts';
+import type { IsFrozen } from './tally.ts';
 
 /** A passkey that the policy in force knows, and whose it is. */
 interface EnrolledPasskey {
@@ -14,7 +15,7 @@ interface EnrolledPasskey {
 export interface SignInOptions {
   /** The policy in force, asked each time: whoever is no longer enrolled is signed out. */
   readonly policy: () => ApprovalPolicy;
-  readonly isFrozen: (approver: Approver) => boolean;
+  readonly isFrozen: IsFrozen;
   readonly party: () => RelyingParty;
   /** Monotonic, milliseconds. */
   readonly now?: (() => number) | undefined;

@@ -8,20 +8,21 @@ interface Flags extends ConnectionFlags {
   readonly reason: string;
 }
 
-const KINDS = ['workload', 'key', 'token', 'trust-domain', 'credential'];
+const KINDS = ['workload', 'key', 'token', 'trust-domain', 'credential', 'approver'];
 
 function kindArgument(): Argument {
   return new Argument('<kind>', 'what it is').choices(KINDS);
 }
 
-const SUBJECT = "SPIFFE ID, key name, token name, trust domain, or the certificate's SHA-256 in hex";
+const SUBJECT =
+  "SPIFFE ID, key name, token name, trust domain, the certificate's SHA-256 in hex, or the id of an approver";
 
 export function addFreeze(program: Command, context: CliContext): void {
   const freeze = program
     .command('freeze')
     .summary('the kill switch')
     .description(
-      'Refuses a workload, key, token, trust domain or credential from now on: the next request, queued work and open streams. For operators.',
+      'Refuses a workload, key, token, trust domain, credential or approver from now on: the next request, queued work and open streams; what an approver has agreed to counts no more. For operators.',
     )
     .addArgument(kindArgument())
     .argument('<subject>', SUBJECT)

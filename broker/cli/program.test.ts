@@ -166,7 +166,7 @@ describe('usage errors end with 2 and say what is right', () => {
     [['random', 'many', '--as', 'payments'], 'Give a whole number from 1 on.'],
     [
       ['freeze', 'planet', 'x', '--reason', 'r'],
-      'Allowed choices are workload, key, token, trust-domain, credential',
+      'Allowed choices are workload, key, token, trust-domain, credential, approver',
     ],
     [['freeze', 'key', 'x'], "required option '--reason <text>' not specified"],
     [['sign', 'k', '--timeout', '0'], 'Give seconds'],

@@ -25,6 +25,22 @@ describe('Freezes', () => {
     expect(freezes.isFrozen(kind, 'y')).toBe(false);
   });
 
+  it.each([
+    ['approver', 'anna'],
+    ['workload', 'spiffe://example.org/human/anna'],
+    ['trust-domain', 'example.org'],
+  ] as const)('stops an approver whose %s is frozen', (kind, subject) => {
+    const freezes = new Freezes(store);
+    const anna = { id: 'anna', spiffeId: 'spiffe://example.org/human/anna' };
+    const others = [{ id: 'ben', spiffeId: 'spiffe://example.com/human/ben' }, { id: 'carl' }];
+    freezes.put(row('key', 'anna'));
+    expect(freezes.isApproverFrozen(anna)).toBe(false);
+    freezes.put(row(kind, subject));
+    expect(freezes.isApproverFrozen(anna)).toBe(true);
+    expect(freezes.isApproverFrozen({ id: 'anna' })).toBe(kind === 'approver');
+    expect(others.some((other) => freezes.isApproverFrozen(other))).toBe(false);
+  });
+
   it('holds after a restart, and so does what was lifted', () => {
     const before = new Freezes(store);
     before.put(row('key', 'a'));

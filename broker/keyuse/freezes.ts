@@ -1,7 +1,8 @@
+import { parseSpiffeId } from '../../policy/spiffe-id.ts';
 import type { FreezeRow, StateStore } from '../state/state-store.ts';
 import { Failure } from './failure.ts';
 
-export const FREEZE_KINDS = ['workload', 'key', 'token', 'trust-domain', 'credential'] as const;
+export const FREEZE_KINDS = ['workload', 'key', 'token', 'trust-domain', 'credential', 'approver'] as const;
 export type FreezeKind = (typeof FREEZE_KINDS)[number];
 
 /**
@@ -19,6 +20,23 @@ export class Freezes {
 
   isFrozen(kind: FreezeKind, subject: string): boolean {
     return this.#rows.size !== 0 && this.#rows.has(`${kind} ${subject}`);
+  }
+
+  /** By its id, its SPIFFE ID or its trust domain: an approver who has no SPIFFE ID is stopped by the first alone. */
+  isApproverFrozen({
+    id,
+    spiffeId,
+  }: {
+    readonly id: string;
+    readonly spiffeId?: string | undefined;
+  }): boolean {
+    if (this.#rows.size === 0) return false;
+    return (
+      this.isFrozen('approver', id) ||
+      (spiffeId !== undefined &&
+        (this.isFrozen('workload', spiffeId) ||
+          this.isFrozen('trust-domain', parseSpiffeId(spiffeId).trustDomain)))
+    );
   }
 
   get(kind: FreezeKind, subject: string): FreezeRow | undefined {

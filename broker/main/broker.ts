@@ -13,6 +13,7 @@ import { keyUseHandlers } from '../api/key-use-service.ts';
 import { operatorHandlers } from '../api/operator-service.ts';
 import { Router } from '../api/router.ts';
 import { ApprovalService } from '../approvals/approval-service.ts';
+import type { IsFrozen } from '../approvals/tally.ts';
 import { systemClock } from '../audit/clock.ts';
 import { FileStorage } from '../audit/file-storage.ts';
 import { openAuditLog, type Sequencer } from '../audit/sequencer.ts';
@@ -194,7 +195,7 @@ export async function openCore(config: LastmileConfig, log: Log): Promise<Core> 
     if (approvals === undefined) throw new Failure('BUSY', 'approvals cannot be looked up yet');
     return approvals;
   };
-  const isFrozen = (spiffeId: string): boolean => freezes.isFrozen('workload', spiffeId);
+  const isFrozen: IsFrozen = (approver) => freezes.isApproverFrozen(approver);
   approvals = new ApprovalService({
     store: new ApprovalRows(store),
     audit,

@@ -6,6 +6,7 @@ import type { ApprovalPolicy } from '../../policy/quorum.ts';
 import type { ApprovalService } from '../approvals/approval-service.ts';
 import type { Notice as ApprovalNotice } from '../approvals/approval-view.ts';
 import type { RelyingParty } from '../approvals/passkey.ts';
+import type { IsFrozen } from '../approvals/tally.ts';
 import { approvalDesk } from '../approvals/webauthn-desk.ts';
 import { ApproverPages } from '../approvals/webauthn-pages.ts';
 import { SignIns } from '../approvals/webauthn-sign-in.ts';
@@ -26,7 +27,7 @@ export interface PagesWiring extends Required<Pick<GatewayEvents, 'onPage' | 'on
 export interface PagesNeeds {
   readonly service: Pick<ApprovalService, 'list' | 'get' | 'attachment' | 'approve' | 'reject'>;
   readonly policy: () => ApprovalPolicy;
-  readonly isFrozen: (spiffeId: string) => boolean;
+  readonly isFrozen: IsFrozen;
   readonly now: () => number;
 }
 
@@ -97,7 +98,7 @@ function approverPages(
   return new ApproverPages({
     signIns: new SignIns({
       policy,
-      isFrozen: ({ spiffeId }) => spiffeId !== undefined && isFrozen(spiffeId),
+      isFrozen,
       party: () => party,
     }),
     desk: approvalDesk({ service, policy, isFrozen }),

@@ -73,6 +73,7 @@ export class ApprovalFixture {
   log = new FakeLog();
   now: number = START;
   doubtMs = 0;
+  /** Ids of approvers, and SPIFFE IDs. */
   readonly frozen = new Set<string>();
   readonly tokenKeys: Uint8Array[] = [];
   readonly notices: Notice[] = [];
@@ -145,7 +146,7 @@ export class ApprovalFixture {
       audit: this.log,
       policy: () => this.#policy,
       clock: { now: () => this.now, doubtMs: () => this.doubtMs },
-      isFrozen: (spiffeId) => this.frozen.has(spiffeId),
+      isFrozen: ({ id, spiffeId = '' }) => this.frozen.has(id) || this.frozen.has(spiffeId),
       isTokenKey: (spki) => this.tokenKeys.some((key) => Buffer.compare(key, spki) === 0),
       notify: (notice) => this.notify!(notice),
       log: () => undefined,

@@ -78,7 +78,7 @@ tokens:
       reject: (...of) => fixture.service.reject(...of),
     },
     policy: () => fixture.policy,
-    isFrozen: (spiffeId) => fixture.frozen.has(spiffeId),
+    isFrozen: ({ id, spiffeId = '' }) => fixture.frozen.has(id) || fixture.frozen.has(spiffeId),
     now: () => fixture.now,
   });
   if (pages === undefined) throw new Error('there are no pages');
