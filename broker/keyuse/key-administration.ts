@@ -123,8 +123,10 @@ export class KeyAdministration {
       purpose: plan.purpose,
     };
     const made: TokenAdapter[] = [];
+    let isMade = false;
     try {
       const objects = await this.#make(plan, named, tokens, made);
+      isMade = true;
       const version = await this.#adopt(
         plan,
         objects,
@@ -134,7 +136,7 @@ export class KeyAdministration {
       return version;
     } catch (error) {
       await this.#removeAll(named, plan, made);
-      throw describe(error);
+      throw describe(error, isMade ? undefined : made.at(-1));
     }
   }
 
@@ -447,19 +449,24 @@ function fits(found: KeySpec, needed: KeySpec): boolean {
   }
 }
 
-/** Operators are told what the token said. */
-function describe(error: unknown): Failure {
+/**
+ * Operators are told what the token said. `writing`: the token that was making an object. Modules have no code for
+ * storage that cannot be written: it comes as a failure like others, or as an object of which a part is missing.
+ */
+function describe(error: unknown, writing?: TokenAdapter): Failure {
   if (error instanceof Failure) return error;
   const failure = toFailure(error);
   if (!(error instanceof AdapterError)) return failure;
-  const ckr = error.ckr === undefined ? '' : ` (${error.ckr})`;
+  const { ckr, message, performed } = error;
+  const said = ckr === undefined || message.includes(ckr) ? message : `${message} (${ckr})`;
+  const isStorageSuspect =
+    (error.reason === 'TOKEN_UNREACHABLE' && ckr !== undefined) || error.reason === 'KEY_UNUSABLE';
   return new Failure(
     failure.reason === 'INTERNAL' ? 'KEY_UNUSABLE' : failure.reason,
-    `${error.message}${ckr}`,
-    {
-      performed: error.performed,
-      cause: error,
-    },
+    writing !== undefined && isStorageSuspect
+      ? `token ${writing.name}: ${said}: there is no such key; see that the token answers and its storage is not full or read-only, then create it again`
+      : said,
+    { performed, cause: error },
   );
 }
 
