@@ -121,7 +121,12 @@ async function slice(client: LastmileClient, key: string, signal: AbortSignal): 
 
 /** With ten thousand open: to open one more, to list, and to use one. */
 async function openRows(signal: AbortSignal): Promise<readonly Row[]> {
-  const limits = { perRequesterAndRule: 2 * OPEN, perRule: 2 * OPEN, total: 2 * OPEN };
+  const limits = {
+    perRequesterAndRule: 2 * OPEN,
+    perRule: 2 * OPEN,
+    total: 2 * OPEN,
+    askedPerHour: 2 * OPEN,
+  };
   const fixture = await ApprovalFixture.start({ limits, notify: undefined });
   try {
     const take = async (text: string): Promise<string> => {

@@ -465,6 +465,78 @@ describe('a flood', () => {
   });
 });
 
+describe('taking back', () => {
+  const mine = { spiffeId: SETTLE };
+
+  it('makes the pause that a rejection makes, over a restart as well', async () => {
+    await fixture.service.withdraw(await ask(), mine);
+    expect(await failureOf(fixture.service.take(petition()))).toMatchObject({
+      reason: 'RATE_LIMITED',
+      metadata: { retry_after: '30s' },
+    });
+    await fixture.restart();
+    expect((await failureOf(fixture.service.take(petition()))).reason).toBe('RATE_LIMITED');
+    // Of this requester, and of no other.
+    await ask(petition(undefined, { requester: `${SETTLE}2` }));
+    fixture.now += 30_000;
+    const second = await ask();
+    fixture.now += 1;
+    await fixture.service.reject(second, 'no', fixture.people[2].voter);
+    await fixture.restart();
+    expect((await failureOf(fixture.service.take(petition()))).metadata['retry_after']).toBe('60s');
+  });
+
+  it('of whatever was asked for ends at the bound of an hour', async () => {
+    fixture.close();
+    fixture = await ApprovalFixture.start({ limits: { askedPerHour: 3, pauseMs: 0 } });
+    for (let i = 0; i < 3; i++) {
+      await fixture.service.withdraw(await ask(), mine);
+      fixture.now += 60_000;
+    }
+    const bound = { reason: 'RATE_LIMITED', metadata: { retry_after: '3420s' } };
+    expect(await failureOf(fixture.service.take(petition()))).toMatchObject(bound);
+    await fixture.restart();
+    expect(await failureOf(fixture.service.take(petition()))).toMatchObject(bound);
+    await ask(petition(undefined, { requester: `${SETTLE}2` }));
+    fixture.now += 3_420_000;
+    await ask();
+    expect((await failureOf(fixture.service.take(petition('another')))).reason).toBe('RATE_LIMITED');
+  });
+
+  it('and everything else that ends makes room', async () => {
+    fixture.close();
+    const limits = { perRequesterAndRule: 2, perRule: 2, total: 2, pauseMs: 0 };
+    fixture = await ApprovalFixture.start({ limits });
+    const full = async (): Promise<void> =>
+      expect((await failureOf(fixture.service.take(petition('more')))).reason).toBe('RATE_LIMITED');
+    const first = await ask(petition('first'));
+    const second = await ask(petition('second'));
+    await full();
+    await fixture.service.withdraw(first, mine);
+    const third = await ask(petition('third'));
+    await full();
+    await fixture.service.reject(third, 'no', fixture.people[2].voter);
+    await approve(second, 0, 1);
+    const use = await fixture.service.take(petition('second'));
+    const fourth = await ask(petition('fourth'));
+    use.giveBack();
+    await full();
+    await fixture.restart();
+    await full();
+    await fixture.service.withdraw(fourth, mine);
+    fixture.log.rejection = () => new AuditError('AUDIT_UNAVAILABLE', 'disk full');
+    await failureOf(fixture.service.take(petition('fifth')));
+    fixture.log.rejection = () => undefined;
+    await ask(petition('fifth'));
+    await full();
+    fixture.now += QUORUM.withinMs;
+    fixture.service.tick();
+    await ask(petition('sixth'));
+    await ask(petition('seventh'));
+    await full();
+  });
+});
+
 describe('a budget', () => {
   const grant = petition(undefined, {}, { covers: 'rule', uses: 10 });
   const race = async (count: number): Promise<ApprovalUse[]> => {

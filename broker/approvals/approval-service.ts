@@ -34,6 +34,7 @@ import {
 import { type ApprovalView, type Notice, type NoticeKind, noticeOf, viewOf } from './approval-view.ts';
 import type { Approvals, ApprovalUse, Petition } from './approvals.ts';
 import type { RelyingParty } from './passkey.ts';
+import { Room, type RoomLimits } from './room.ts';
 import { type ApprovalLog, checkState, type StateCheck } from './state-check.ts';
 import {
   approverObjection,
@@ -47,14 +48,7 @@ import {
 } from './tally.ts';
 import { spkiOf, type VerifiedVote, VoteFormatError, verifyVote } from './vote-signature.ts';
 
-export interface ApprovalLimits {
-  /** Open approvals of one requester under one rule, of one rule, and of all. */
-  readonly perRequesterAndRule: number;
-  readonly perRule: number;
-  readonly total: number;
-  /** After a rejection, until the same requester may ask again under that rule; doubled by each more within an hour. */
-  readonly pauseMs: number;
-  readonly maxPauseMs: number;
+export interface ApprovalLimits extends RoomLimits {
   /** How long what was closed can still be looked at. */
   readonly retentionMs: number;
 }
@@ -63,6 +57,7 @@ export const DEFAULT_LIMITS: ApprovalLimits = {
   perRequesterAndRule: 20,
   perRule: 1000,
   total: 20_000,
+  askedPerHour: 240,
   pauseMs: 30_000,
   maxPauseMs: 15 * 60_000,
   retentionMs: 30 * 86_400_000,
@@ -146,10 +141,6 @@ const DRAW_SHARE = 200;
 const GATHER_MS = 3;
 const HOUR_MS = 3_600_000;
 const PRUNE_TICKS = 600;
-/** Rejections: more make no pause longer. */
-const MAX_REMEMBERED = 16;
-/** When somebody may have voted on something meanwhile. */
-const ROOM_MS = 60_000;
 const MAX_REASON_BYTES = 500;
 const CHANGED = 'the rule or the key has changed';
 const SET_BACK = 'somebody else has set its uses back';
@@ -160,13 +151,13 @@ export class ApprovalService implements Approvals {
   readonly #limits: ApprovalLimits;
   readonly #live = new Map<string, Live>();
   readonly #byRequest = new Map<string, string>();
-  readonly #opening = new Map<string, { readonly asked: Asked; readonly opened: Promise<string> }>();
+  readonly #opening = new Map<string, Promise<string>>();
   /** Signatures that verify: a pure function of document, key and signature, so that it never goes stale. */
   readonly #verified = new WeakMap<CastVote, VerifiedVote>();
   readonly #authorities = new WeakMap<object, Map<string, string>>();
   readonly #ownKeys = new Map<string, Buffer>();
   readonly #watchers = new Set<() => void>();
-  readonly #rejections = new Map<string, number[]>();
+  readonly #room: Room;
   #taking: Taking[] = [];
   #consumedAt = Number.NEGATIVE_INFINITY;
   #stopped: string | undefined;
@@ -179,6 +170,7 @@ export class ApprovalService implements Approvals {
   constructor(options: ApprovalServiceOptions) {
     this.#o = options;
     this.#limits = { ...DEFAULT_LIMITS, ...options.limits };
+    this.#room = new Room(this.#limits);
   }
 
   /** Compares the state with the log and begins to serve. Before it, nothing can be approved. */
@@ -228,6 +220,7 @@ export class ApprovalService implements Approvals {
   #load(): void {
     this.#live.clear();
     this.#byRequest.clear();
+    this.#room.clear();
     for (const row of this.#o.store.inStates(OPEN_STATES)) {
       if (row.openedLeaf === null) continue;
       // Drawn to the last and killed before that was used: nothing is left of it, and a new one can be asked for.
@@ -235,19 +228,12 @@ export class ApprovalService implements Approvals {
         this.#o.store.close(row.id, OPEN_STATES, 'used', '', '', this.#o.clock.now());
       else this.#remember(row);
     }
-    for (const row of this.#o.store.closedSince('rejected', this.#o.clock.now() - HOUR_MS)) {
-      const { requester, rule } = parseAct(row.act);
-      this.#noteRejection(requester, rule, row.closedAt);
-    }
-  }
-
-  #noteRejection(requester: string, rule: string, at: number): void {
-    const name = JSON.stringify([requester, rule]);
-    const earlier = this.#rejections.get(name) ?? [];
-    this.#rejections.set(
-      name,
-      [...earlier.filter((other) => at - other < HOUR_MS), at].slice(-MAX_REMEMBERED),
-    );
+    const { store, clock } = this.#o;
+    const since = clock.now() - HOUR_MS;
+    const ended = [...store.closedSince('rejected', since), ...store.closedSince('withdrawn', since)];
+    for (const { act, closedAt } of ended.sort((a, b) => a.closedAt - b.closedAt))
+      this.#room.ended(parseAct(act), closedAt);
+    for (const { act, openedAt } of store.openedSince(since)) this.#room.asked(parseAct(act), openedAt);
   }
 
   #remember(row: ApprovalRow): Live {
@@ -276,13 +262,18 @@ export class ApprovalService implements Approvals {
       used: row.used,
       taken: row.taken,
     };
-    this.#live.set(row.id, live);
+    this.#hold(live);
     this.#byRequest.set(row.requestKey, row.id);
     return live;
   }
 
+  #hold(live: Live): void {
+    if (!this.#live.has(live.row.id)) this.#room.enter(live.act);
+    this.#live.set(live.row.id, live);
+  }
+
   #forget(live: Live): void {
-    this.#live.delete(live.row.id);
+    if (this.#live.delete(live.row.id)) this.#room.leave(live.act);
     if (this.#byRequest.get(live.row.requestKey) === live.row.id) this.#byRequest.delete(live.row.requestKey);
   }
 
@@ -366,13 +357,13 @@ export class ApprovalService implements Approvals {
       if (!this.#isOver(live)) return found;
       this.#close(live, 'expired', 'its time is over', 'lastmile');
     }
-    return this.#opening.get(requestKey)?.opened ?? this.#open(requestKey, asked, petition);
+    return this.#opening.get(requestKey) ?? this.#open(requestKey, asked, petition);
   }
 
   #open(requestKey: string, asked: Asked, petition: Petition): Promise<string> {
     const quorum = petition.allowance.quorum!;
-    this.#requireRoom(asked);
     const now = this.#now();
+    this.#room.require(asked, now);
     const act: Act = {
       v: 1,
       origin: this.#o.audit.origin,
@@ -400,6 +391,9 @@ export class ApprovalService implements Approvals {
         attachment,
       ),
     );
+    this.#room.asked(asked, now);
+    // Its place while its entry is on the way; then what is open has one of its own.
+    this.#room.enter(asked);
     const opened = this.#append(openDraft(id, act, quorum))
       .then((leafIndex) => {
         this.#durably(() => {
@@ -410,37 +404,12 @@ export class ApprovalService implements Approvals {
         this.#changed();
         return id;
       })
-      .finally(() => this.#opening.delete(requestKey));
-    this.#opening.set(requestKey, { asked, opened });
+      .finally(() => {
+        this.#opening.delete(requestKey);
+        this.#room.leave(asked);
+      });
+    this.#opening.set(requestKey, opened);
     return opened;
-  }
-
-  /** Nobody can flood approvers. @throws Failure RATE_LIMITED */
-  #requireRoom({ requester, rule }: Asked): void {
-    const { total, perRule, perRequesterAndRule } = this.#limits;
-    const others = [
-      ...[...this.#live.values()].map(({ act }) => act),
-      ...[...this.#opening.values()].map((opening) => opening.asked),
-    ];
-    const ofRule = others.filter((other) => other.rule === rule);
-    if (ofRule.filter((other) => other.requester === requester).length >= perRequesterAndRule)
-      throw rateLimited('too many of your requests wait for approval', ROOM_MS);
-    if (ofRule.length >= perRule || others.length >= total)
-      throw rateLimited('too many requests wait for approval', ROOM_MS);
-    const waitMs = this.#pause(requester, rule);
-    if (waitMs > 0)
-      throw rateLimited('a request of yours was rejected: there is a pause before the next', waitMs);
-  }
-
-  #pause(requester: string, rule: string): number {
-    const now = this.#o.clock.now();
-    const recent = (this.#rejections.get(JSON.stringify([requester, rule])) ?? []).filter(
-      (at) => now - at < HOUR_MS,
-    );
-    const last = recent.at(-1);
-    if (last === undefined) return 0;
-    const pauseMs = Math.min(this.#limits.maxPauseMs, this.#limits.pauseMs * 2 ** (recent.length - 1));
-    return Math.max(0, last + pauseMs - now);
   }
 
   // Using -----------------------------------------------------------------------------------------------------------
@@ -618,7 +587,7 @@ export class ApprovalService implements Approvals {
     // Asked for again meanwhile, the newer one stands; this one is found by its id.
     const state = this.#o.store.find(id)?.state;
     if (this.#stopped !== undefined || (state !== 'approved' && state !== 'open')) return;
-    this.#live.set(id, live);
+    this.#hold(live);
     if (!this.#byRequest.has(requestKey)) this.#byRequest.set(requestKey, id);
   }
 
@@ -721,7 +690,7 @@ export class ApprovalService implements Approvals {
       const objection = approverObjection(by.approver, live.quorum, live.act.requester, this.#context());
       if (objection !== undefined) throw new Failure('POLICY_DENIED', `\`${by.approver}\` ${objection}`);
       this.#close(live, 'rejected', reason, by.approver);
-      this.#noteRejection(live.act.requester, live.act.rule, this.#o.clock.now());
+      this.#room.ended(live.act, this.#o.clock.now());
       await this.#append(closeDraft(OPERATIONS.reject, id, live.act, by, by.approver, reason));
       return this.#view(this.#o.store.find(id)!);
     });
@@ -734,6 +703,8 @@ export class ApprovalService implements Approvals {
     if (live === undefined || live.act.requester !== by.spiffeId)
       throw new Failure('REQUEST_INVALID', NO_SUCH);
     this.#close(live, 'withdrawn', 'by who asked', by.spiffeId);
+    // As after a rejection: whoever asks and takes back in turn would still have told approvers each time.
+    this.#room.ended(live.act, this.#o.clock.now());
     await this.#append(closeDraft(OPERATIONS.withdraw, id, live.act, by, undefined, 'by who asked'));
     return this.#view(this.#o.store.find(id)!);
   }
@@ -903,7 +874,10 @@ export class ApprovalService implements Approvals {
       for (const [live] of ended) this.#forget(live);
       for (const live of reminded) live.isReminded = true;
       if (ended.length > 0 || hasChanged) this.#changed();
-      if (this.#ticks++ % PRUNE_TICKS === 0) this.#o.store.prune(now - this.#limits.retentionMs);
+      if (this.#ticks++ % PRUNE_TICKS === 0) {
+        this.#o.store.prune(now - this.#limits.retentionMs);
+        this.#room.sweep(now);
+      }
       this.#putProgress();
     } catch (error) {
       this.#o.log('warn', 'the state of approvals cannot be written', { error: String(error) });
@@ -1161,10 +1135,6 @@ export class ApprovalService implements Approvals {
 
 function required(id: string, message: string): Failure {
   return new Failure('APPROVAL_REQUIRED', message, { metadata: { approval: id } });
-}
-
-function rateLimited(message: string, waitMs: number): Failure {
-  return new Failure('RATE_LIMITED', message, { metadata: { retry_after: `${Math.ceil(waitMs / 1000)}s` } });
 }
 
 function away(cause: unknown): Failure {

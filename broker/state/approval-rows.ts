@@ -68,6 +68,8 @@ export interface ApprovalStore {
   setState(id: string, from: string, to: string): void;
   /** With this state, closed then or later. */
   closedSince(state: string, at: number): readonly ApprovalRow[];
+  /** Asked for then or later, whatever became of them, the oldest first. */
+  openedSince(at: number): readonly ApprovalRow[];
   /** Takes up to `count` uses: their numbers, and how many count now. Undefined: there is none left. */
   takeUses(
     id: string,
@@ -195,6 +197,12 @@ export class ApprovalRows implements ApprovalStore {
     return this.#store
       .sql(`SELECT ${COLUMNS} FROM approval WHERE state = ? AND closed_at >= ? ORDER BY closed_at`)
       .all(state, at) as unknown as ApprovalRow[];
+  }
+
+  openedSince(at: number): readonly ApprovalRow[] {
+    return this.#store
+      .sql(`SELECT ${COLUMNS} FROM approval WHERE opened_at >= ? ORDER BY opened_at`)
+      .all(at) as unknown as ApprovalRow[];
   }
 
   takeUses(
