@@ -32,7 +32,7 @@ import {
   voteDraft,
 } from './approval-entries.ts';
 import { type ApprovalView, type Notice, type NoticeKind, noticeOf, viewOf } from './approval-view.ts';
-import type { Approvals, ApprovalUse, Petition } from './approvals.ts';
+import type { Approvals, ApprovalUse, AskedApprovals, Petition } from './approvals.ts';
 import type { RelyingParty } from './passkey.ts';
 import { Room, type RoomLimits } from './room.ts';
 import { type ApprovalLog, checkState, type StateCheck } from './state-check.ts';
@@ -146,7 +146,7 @@ const CHANGED = 'the rule or the key has changed';
 const SET_BACK = 'somebody else has set its uses back';
 const NO_SUCH = 'there is no such approval that you may see';
 
-export class ApprovalService implements Approvals {
+export class ApprovalService implements Approvals, AskedApprovals {
   readonly #o: ApprovalServiceOptions;
   readonly #limits: ApprovalLimits;
   readonly #live = new Map<string, Live>();
@@ -291,6 +291,18 @@ export class ApprovalService implements Approvals {
     return await new Promise<ApprovalUse>((resolve, reject) => {
       if (this.#taking.push({ id, petition, resolve, reject }) === 1) this.#consumeSoon();
     });
+  }
+
+  async ask(petition: Petition): Promise<{ readonly id: string; readonly isApproved: boolean }> {
+    this.#requireState();
+    const asked = this.#asked(petition);
+    this.#now();
+    const id = await this.#findOrOpen(asked, petition);
+    const live = this.#live.get(id);
+    if (live === undefined) return { id, isApproved: false };
+    await this.#verify(live);
+    const quorum = petition.allowance.quorum!;
+    return { id, isApproved: isQuorate(this.#counting(live, quorum), quorum) };
   }
 
   isApproved(petition: Petition): boolean {

@@ -29,7 +29,17 @@ export interface ApprovalUse {
   giveBack(): void;
 }
 
-/** What key use, key administration and policy activation need. */
+/** What policy activation needs: a proposal asks, an activation takes. */
+export interface AskedApprovals extends Pick<Approvals, 'take'> {
+  /**
+   * Finds the request for exactly this, or opens one, and uses nothing of it.
+   *
+   * @throws Failure BUSY when the state is away; RATE_LIMITED
+   */
+  ask(petition: Petition): Promise<{ readonly id: string; readonly isApproved: boolean }>;
+}
+
+/** What key use and key administration need. */
 export interface Approvals {
   /**
    * Takes one use of an approval for exactly this, or opens a request for it. Verifies the approvers' signatures again

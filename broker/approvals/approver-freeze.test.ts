@@ -62,6 +62,18 @@ describe('an approver who is frozen by id', () => {
   });
 });
 
+it('asking opens a request once, says whether people have agreed, and uses nothing', async () => {
+  const asked = await fixture.service.ask(petition());
+  expect(asked.isApproved).toBe(false);
+  await approve(asked.id, 0, 1);
+  for (let i = 0; i < 2; i++)
+    expect(await fixture.service.ask(petition())).toEqual({ id: asked.id, isApproved: true });
+  fixture.frozen.add('alice');
+  expect((await fixture.service.ask(petition())).isApproved).toBe(false);
+  fixture.frozen.clear();
+  expect((await fixture.service.take(petition())).id).toBe(asked.id);
+});
+
 it('a use cites as many approvals as it takes, the first ones', async () => {
   const id = await ask();
   await approve(id, 0, 1, 2);

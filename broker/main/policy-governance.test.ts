@@ -1,8 +1,8 @@
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { Approvals, ApprovalUse, Petition } from '../approvals/approvals.ts';
+import type { ApprovalUse, AskedApprovals, Petition } from '../approvals/approvals.ts';
 import { canonicalize } from '../audit/canonical.ts';
 import { AuditError, type EntryDraft } from '../audit/entry.ts';
 import { Failure } from '../keyuse/failure.ts';
@@ -71,18 +71,26 @@ class Log implements PolicyLog {
 }
 
 /** People who agree to what they are shown, and to nothing else: an approval is found by the whole petition. */
-class People implements Pick<Approvals, 'take'> {
+class People implements AskedApprovals {
   readonly asked: Petition[] = [];
+  /** Calls of `take`. */
+  taken = 0;
   readonly #ids: string[] = [];
   readonly #approved = new Map<string, number>();
 
-  async take(petition: Petition): Promise<ApprovalUse> {
+  async ask(petition: Petition) {
     const act = canonicalize(JSON.parse(JSON.stringify(petition)));
     if (!this.#ids.includes(act)) {
       this.#ids.push(act);
       this.asked.push(petition);
     }
     const id = `a-${this.#ids.indexOf(act) + 1}`;
+    return { id, isApproved: this.left(id) > 0 };
+  }
+
+  async take(petition: Petition): Promise<ApprovalUse> {
+    this.taken++;
+    const { id } = await this.ask(petition);
     const uses = this.#approved.get(id) ?? 0;
     if (uses === 0) {
       throw new Failure('APPROVAL_REQUIRED', 'approvals are missing', { metadata: { approval: id } });
@@ -348,6 +356,39 @@ describe('another policy', () => {
     expect((await open()).current.hash).toBe(hashOf(TWO));
   });
 
+  it('is proposed without using anything of what people agreed to', async () => {
+    const held = await open();
+    await propose(held, TWO);
+    people.approve('a-1');
+    expect(await propose(held, TWO)).toMatchObject({ approval: 'a-1', isApproved: true });
+    expect([people.taken, people.left('a-1')]).toEqual([0, 1]);
+  });
+
+  it('is neither proposed nor activated where nobody can be shown what changes', async () => {
+    const held = await open();
+    await propose(held, TWO);
+    people.approve('a-1');
+    await rm(join(directory, 'policies', `${hashOf(ONE).slice(7)}.yaml`));
+    for (const refused of [propose(held, THREE), held.activate(hashOf(TWO), ALICE)])
+      await expect(refused).rejects.toMatchObject({
+        reason: 'REQUEST_INVALID',
+        message: expect.stringContaining('shown what changes'),
+      });
+    expect([held.current.hash, people.taken, people.asked.length]).toEqual([hashOf(ONE), 0, 1]);
+  });
+
+  it('is among those that were in force only once it is', async () => {
+    const held = await open();
+    await propose(held, TWO);
+    await expect(held.activate(hashOf(TWO), ALICE)).rejects.toMatchObject({ reason: 'APPROVAL_REQUIRED' });
+    const kept = async () =>
+      (await readdir(join(directory, 'policies'))).filter((name) => name.startsWith(hashOf(TWO).slice(7)));
+    expect(await kept()).toEqual([`${hashOf(TWO).slice(7)}.proposed.yaml`]);
+    people.approve('a-1');
+    await held.activate(hashOf(TWO), ALICE);
+    expect(await kept()).toEqual([`${hashOf(TWO).slice(7)}.yaml`]);
+  });
+
   it('is not one that somebody else proposed', async () => {
     const held = await open();
     await propose(held, TWO);
@@ -401,6 +442,7 @@ describe('another policy', () => {
   });
 
   it('does not come into force while nobody can be asked', async () => {
+    await propose(await open(), TWO);
     const held = await open(() => undefined);
     await expect(propose(held, TWO)).rejects.toMatchObject({ reason: 'BUSY' });
     await expect(held.activate(hashOf(TWO), ALICE)).rejects.toMatchObject({ reason: 'BUSY' });

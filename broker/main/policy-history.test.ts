@@ -1,4 +1,4 @@
-import { chmod, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { chmod, mkdtemp, readdir, readFile, rm, stat, symlink, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -35,6 +35,22 @@ describe('the history of policies', () => {
     expect(await history.read(hash)).toBeUndefined();
     await history.keep(FIRST);
     expect(await history.read(hash)).toEqual(FIRST);
+  });
+
+  it('keeps the newest of what was proposed, and everything that was in force', async () => {
+    const history = await PolicyHistory.open(place);
+    await history.keep(FIRST);
+    const proposals = Array.from({ length: 70 }, (_, i) => Buffer.from(`version: 1 # ${i}\n`));
+    for (const [i, bytes] of proposals.entries()) {
+      await history.keepProposed(bytes);
+      await utimes(join(place, `${policyHash(bytes).slice(7)}.proposed.yaml`), i, i);
+    }
+    const kept = await Promise.all(proposals.map((bytes) => history.read(policyHash(bytes))));
+    expect(kept).toEqual(proposals.map((bytes, i) => (i < 6 ? undefined : bytes)));
+    expect(await history.list()).toEqual(new Set([policyHash(FIRST)]));
+    await history.keep(proposals[69]!);
+    expect(await history.list()).toEqual(new Set([FIRST, proposals[69]!].map(policyHash)));
+    expect(await history.read(policyHash(proposals[69]!))).toEqual(proposals[69]);
   });
 
   it.each(['', 'sha256:', '../../etc/passwd', `sha256:../${'0'.repeat(61)}`, `sha256:${'0'.repeat(64)}`])(

@@ -9,10 +9,15 @@ export function policyHash(bytes: Uint8Array): string {
 
 const HASH = /^sha256:([0-9a-f]{64})$/;
 const SUFFIX = '.yaml';
+const PROPOSED_SUFFIX = '.proposed.yaml';
+/** Policies that were proposed and never in force. */
+const MAX_PROPOSED = 64;
 
 /**
  * Every policy that was ever in force, each in a file that its hash names: `<hex>.yaml`, 0600, never changed. What
  * is read back is what its name says, or nothing.
+ *
+ * What was proposed stands beside in `<hex>.proposed.yaml` until it is in force, or many newer ones were proposed.
  */
 export class PolicyHistory {
   readonly #directory: string;
@@ -36,18 +41,40 @@ export class PolicyHistory {
   async keep(bytes: Uint8Array): Promise<string> {
     const hash = policyHash(bytes);
     // A damaged file is not a version that was kept: it is written again.
-    if ((await this.read(hash)) === undefined) {
-      await replaceFile(join(this.#directory, fileName(hash)), bytes, { mode: 0o600 });
+    if ((await this.#read(hash, SUFFIX)) === undefined) {
+      await replaceFile(join(this.#directory, fileName(hash, SUFFIX)), bytes, { mode: 0o600 });
     }
+    await rm(join(this.#directory, fileName(hash, PROPOSED_SUFFIX)), { force: true });
     return hash;
   }
 
-  /** Undefined: it was never kept, or is no longer what its name says. */
+  /** For who is to agree to it and who activates it; the oldest make room. Durable once it resolves. */
+  async keepProposed(bytes: Uint8Array): Promise<void> {
+    const hash = policyHash(bytes);
+    if ((await this.#read(hash, SUFFIX)) !== undefined) return;
+    const name = fileName(hash, PROPOSED_SUFFIX);
+    await replaceFile(join(this.#directory, name), bytes, { mode: 0o600 });
+    const others = (await readdir(this.#directory)).filter(
+      (other) => other.endsWith(PROPOSED_SUFFIX) && other !== name,
+    );
+    if (others.length < MAX_PROPOSED) return;
+    const aged = await Promise.all(
+      others.map(async (other) => ({ other, at: (await stat(join(this.#directory, other))).mtimeMs })),
+    );
+    aged.sort((a, b) => b.at - a.at);
+    for (const { other } of aged.slice(MAX_PROPOSED - 1)) await rm(join(this.#directory, other));
+  }
+
+  /** In force once, or proposed. Undefined: it was never kept, or is no longer what its name says. */
   async read(hash: string): Promise<Uint8Array | undefined> {
     if (!HASH.test(hash)) return undefined;
+    return (await this.#read(hash, SUFFIX)) ?? (await this.#read(hash, PROPOSED_SUFFIX));
+  }
+
+  async #read(hash: string, suffix: string): Promise<Uint8Array | undefined> {
     let bytes: Uint8Array;
     try {
-      bytes = await readFile(join(this.#directory, fileName(hash)));
+      bytes = await readFile(join(this.#directory, fileName(hash, suffix)));
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
       throw error;
@@ -55,7 +82,7 @@ export class PolicyHistory {
     return policyHash(bytes) === hash ? bytes : undefined;
   }
 
-  /** Hashes of what is kept. */
+  /** Hashes of what is kept, without what was only proposed. */
   async list(): Promise<ReadonlySet<string>> {
     const names = await readdir(this.#directory);
     return new Set(
@@ -67,8 +94,8 @@ export class PolicyHistory {
   }
 }
 
-function fileName(hash: string): string {
-  return `${hash.slice('sha256:'.length)}${SUFFIX}`;
+function fileName(hash: string, suffix: string): string {
+  return `${hash.slice('sha256:'.length)}${suffix}`;
 }
 
 /**

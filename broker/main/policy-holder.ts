@@ -1,3 +1,9 @@
+/**
+ * The policy in force, and how another one replaces it.
+ *
+ * Longer than most files because the order of the steps is the security property: read, agreed to, kept, remembered,
+ * recorded, and only then in force. It is to be read in one piece.
+ */
 import { type FSWatcher, readFileSync, watch } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { basename, dirname } from 'node:path';
@@ -9,7 +15,7 @@ import type { KnownNames } from '../../policy/idle-rules.ts';
 import { type LoadedPolicy, loadPolicy, MAX_POLICY_BYTES } from '../../policy/load.ts';
 import { PolicyError } from '../../policy/policy-error.ts';
 import { formatSourceIssue } from '../../policy/source-issue.ts';
-import type { Approvals, ApprovalUse } from '../approvals/approvals.ts';
+import type { AskedApprovals, Petition } from '../approvals/approvals.ts';
 import { AuditError } from '../audit/entry.ts';
 import { Failure } from '../keyuse/failure.ts';
 import type { KnownPolicy, PolicyRows } from '../state/policy-rows.ts';
@@ -38,7 +44,7 @@ export interface PolicyHolderOptions {
   /** Keys that there are and workloads that were seen: rules about none of them are warned of. */
   readonly names?: (() => Pick<KnownNames, 'knownKeys' | 'knownWorkloads'>) | undefined;
   /** Asked when governance wants people to agree. Undefined: nobody can be asked, and nothing governed changes. */
-  readonly approvals?: (() => Pick<Approvals, 'take'> | undefined) | undefined;
+  readonly approvals?: (() => AskedApprovals | undefined) | undefined;
   readonly log: (
     level: 'info' | 'warn' | 'error',
     message: string,
@@ -219,21 +225,17 @@ export class PolicyHolder {
           'the policy in force has no `governance`: change the policy file',
         );
       }
-      const { loaded, differences } = await this.#read(bytes, this.#policy.hash);
-      const policy = asRequest('policy refused', () => compileLoadedPolicy(loaded, hash));
-      await this.#history.keep(bytes);
-      const proposal = { policyHash: hash, differences };
-      try {
-        const use = await this.#agreement(policy, differences, by);
-        // Asked for again after people had agreed: it stays theirs to be used.
-        use?.giveBack();
-        return { ...proposal, approval: use?.id ?? '', isApproved: true };
-      } catch (error) {
-        const approval = error instanceof Failure ? error.metadata['approval'] : undefined;
-        if (!(error instanceof Failure) || error.reason !== 'APPROVAL_REQUIRED' || approval === undefined)
-          throw error;
-        return { ...proposal, approval, isApproved: false };
-      }
+      const reading = await this.#read(bytes, this.#policy.hash);
+      const policy = asRequest('policy refused', () => compileLoadedPolicy(reading.loaded, hash));
+      const governed = this.#governed(policy, reading, by);
+      // Where people have agreed already, it stays theirs to be used.
+      const { id, isApproved } =
+        governed === undefined
+          ? { id: '', isApproved: true }
+          : await governed.approvals.ask(governed.petition);
+      // After it: who asks for too much is refused there, and takes nobody's place among what is kept.
+      await this.#history.keepProposed(bytes);
+      return { policyHash: hash, differences: reading.differences, approval: id, isApproved };
     });
   }
 
@@ -278,14 +280,16 @@ export class PolicyHolder {
       await write();
       return this.#policy;
     }
-    const { loaded, differences } = await this.#read(bytes, before);
+    const reading = await this.#read(bytes, before);
+    const { loaded, differences } = reading;
     const policy = compileLoadedPolicy(loaded, hash);
+    const governed = this.#governed(policy, reading, by);
     for (const warning of loaded.warnings)
       this.#options.log('warn', 'in the policy that comes into force', { what: formatSourceIssue(warning) });
-    await this.#history.keep(bytes);
-    const approval = await this.#agreement(policy, differences, by);
+    const approval = await governed?.approvals.take(governed.petition);
     // Recorded first: what is not on record does not grant.
     try {
+      await this.#history.keep(bytes);
       await this.#record({ before, policy, differences, by, approval });
     } catch (error) {
       approval?.giveBack();
@@ -331,17 +335,22 @@ export class PolicyHolder {
     }
   }
 
-  /** @throws Failure APPROVAL_REQUIRED with `approval`; BUSY when nobody can be asked */
-  async #agreement(
+  /**
+   * What people have to agree to, and who asks them; undefined: nothing.
+   *
+   * @throws Failure BUSY when nobody can be asked; REQUEST_INVALID when they could not be shown what changes
+   */
+  #governed(
     policy: PolicySet,
-    differences: readonly string[],
+    { isCompared, differences }: PolicyReading,
     by: string,
-  ): Promise<ApprovalUse | undefined> {
+  ): { readonly petition: Petition; readonly approvals: AskedApprovals } | undefined {
     const allowance = governedChange(this.#policy, policy);
     if (allowance === undefined) return undefined;
+    if (!isCompared) throw new Failure('REQUEST_INVALID', NOT_COMPARED);
     const approvals = this.#options.approvals?.();
     if (approvals === undefined) throw new Failure('BUSY', 'approvals cannot be looked up now');
-    return approvals.take({
+    const petition = {
       requester: by,
       operation: 'policy.activate',
       key: '',
@@ -350,7 +359,8 @@ export class PolicyHolder {
       ...showPolicyChange(this.#policy.hash, policy.hash, differences),
       allowance,
       catalogEntry: '',
-    });
+    };
+    return { petition, approvals };
   }
 
   /** After a start under governance: a file that is not what is in force is told of, and changes nothing. */
@@ -364,7 +374,8 @@ export class PolicyHolder {
 
   async #read(bytes: Uint8Array, before: string): Promise<PolicyReading> {
     const { file, administrators, trustDomain, names } = this.#options;
-    if (bytes.length > MAX_POLICY_BYTES) return { loaded: tooLarge(file), differences: [] };
+    if (bytes.length > MAX_POLICY_BYTES)
+      return { loaded: tooLarge(file), isCompared: false, differences: [] };
     return readPolicy({
       bytes,
       options: { file, administrators, trustDomain, now: Date.now(), ...names?.() },
@@ -414,6 +425,8 @@ export class PolicyHolder {
   }
 }
 
+const NOT_COMPARED =
+  'the policy in force is no longer among the kept policies, so that nobody can be shown what changes: bring the directory of policies back from a copy';
 const GOVERNED =
   'the policy file is not the policy in force, and `governance` lets no file change it: propose it, or put the file back';
 

@@ -15,11 +15,15 @@ const unusable = text.loaded.issues.length > 0 ? [] : await profileIssues(bytes,
 const issues = [...text.loaded.issues, ...unusable];
 const reading: PolicyReading = {
   loaded: { ...text.loaded, issues },
-  differences: issues.length > 0 || before === undefined ? [] : differences(before, text),
+  ...(issues.length > 0 || before === undefined
+    ? { isCompared: false, differences: [] }
+    : compared(before, text)),
 };
 port.postMessage(reading);
 
-function differences(old: Uint8Array, next: PolicyText): readonly string[] {
+function compared(old: Uint8Array, next: PolicyText): Omit<PolicyReading, 'loaded'> {
   const result = diffPolicyTexts(readPolicyText(old), next, MAX_PAIRS);
-  return result.ok ? diffLines(result.diff) : ['the policy before is not one that this version reads'];
+  return result.ok
+    ? { isCompared: true, differences: diffLines(result.diff) }
+    : { isCompared: false, differences: ['the policy before is not one that this version reads'] };
 }

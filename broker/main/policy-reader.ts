@@ -10,6 +10,8 @@ export interface PolicyToRead {
 
 export interface PolicyReading {
   readonly loaded: LoadedPolicy;
+  /** The policy before could be read: `differences` are all there are. */
+  readonly isCompared: boolean;
   /** Lines for people; empty without a policy before. */
   readonly differences: readonly string[];
 }
