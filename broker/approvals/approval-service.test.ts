@@ -195,6 +195,41 @@ describe('two of three', () => {
   });
 });
 
+describe('what people have agreed to', () => {
+  const agreed = (asked = petition()): boolean => fixture.service.isApproved(asked);
+
+  it('is that while it stands: in time, and while those who agreed count', async () => {
+    expect(agreed()).toBe(false);
+    const id = await ask();
+    await approve(id, 0);
+    expect(agreed()).toBe(false);
+    await approve(id, 1);
+    expect(agreed()).toBe(true);
+    await fixture.restart();
+    expect(agreed()).toBe(true);
+    expect(agreed(petition('other'))).toBe(false);
+    expect(agreed(petition(undefined, {}, { approvals: 3 }))).toBe(false);
+    const [alice] = fixture.people;
+    fixture.approvers.delete(alice.id);
+    expect(agreed()).toBe(false);
+    fixture.approvers.set(alice.id, alice.approver);
+    expect(agreed()).toBe(true);
+    fixture.now += QUORUM.withinMs;
+    expect(agreed()).toBe(false);
+  });
+
+  it('is nothing that nobody can be asked about, and no error', () => {
+    const blind = { kind: 'not-shown', sha256: 'a'.repeat(43), bytes: 32 } as const;
+    expect(agreed(petition(undefined, { content: blind }))).toBe(false);
+    expect(agreed(petition(undefined, { content: { ...blind, sha256: '' } }, { blind: true }))).toBe(false);
+    expect(agreed(petition(undefined, {}, { approvals: 0 }))).toBe(false);
+    expect(agreed({ ...petition(), allowance: { rule: 'treasury-moves-funds' } })).toBe(false);
+    fixture.meanings.clear();
+    fixture.reload();
+    expect(agreed()).toBe(false);
+  });
+});
+
 describe('between asking and using', () => {
   /** Everything of `take` but the use itself, which is done in the next turn of the event loop. */
   const almost = async (): Promise<{ readonly use: Promise<unknown> }> => {

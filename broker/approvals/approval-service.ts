@@ -306,9 +306,23 @@ export class ApprovalService implements Approvals, AskedApprovals {
   }
 
   isApproved(petition: Petition): boolean {
-    if (this.#stopped !== undefined) return false;
-    const id = this.#byRequest.get(sha256(canonicalize(this.#asked(petition))));
-    return id !== undefined && this.#live.get(id)?.state === 'approved';
+    const { quorum } = petition.allowance;
+    if (this.#stopped !== undefined || quorum === undefined) return false;
+    let asked: Asked;
+    try {
+      asked = this.#asked(petition);
+    } catch (error) {
+      // What nobody can be asked about, nobody has agreed to: it hides no other rule of the request.
+      if (error instanceof Failure) return false;
+      throw error;
+    }
+    const live = this.#live.get(this.#byRequest.get(sha256(canonicalize(asked))) ?? '');
+    return (
+      live !== undefined &&
+      !this.#isOver(live) &&
+      !this.#isVoid(live) &&
+      isQuorate(this.#counting(live, quorum), quorum)
+    );
   }
 
   /** The act but for times and nonce. @throws Failure REQUEST_INVALID, POLICY_DENIED */
