@@ -742,6 +742,34 @@ describe('emergency access', () => {
     });
     await vi.waitUntil(() => fixture.notices.some(({ kind }) => kind === 'emergency-used'), { interval: 1 });
   });
+
+  it('is counted, and told before everything that waits to be told', async () => {
+    fixture.notify = () => Promise.reject(new Error('courier is away'));
+    for (let i = 0; i < 20; i++) await ask(petition(`pay ${i}`));
+    const urgent = petition(undefined, { requester: `${SETTLE}2` }, { approvals: 1, emergency: true });
+    const failure = await failureOf(fixture.service.take(urgent));
+    const id = failure.metadata['approval']!;
+    const [alice] = fixture.people;
+    const { document: text } = fixture.service.get(id, { approver: alice.id })!;
+    await fixture.service.approve(id, alice.id, await alice.sign(text), alice.voter);
+    expect(fixture.service.emergencyUses).toBe(0);
+    fixture.now += 1000;
+    await fixture.service.take(urgent);
+    expect(fixture.service.emergencyUses).toBe(1);
+    const told: string[] = [];
+    fixture.notify = ({ kind }) => {
+      told.push(kind);
+      return Promise.resolve();
+    };
+    await vi.waitUntil(
+      () => {
+        fixture.service.tick();
+        return told.length >= 22;
+      },
+      { interval: 1 },
+    );
+    expect(told[0]).toBe('emergency-used');
+  });
 });
 
 describe('telling', () => {

@@ -6,6 +6,7 @@
  * actual request, by the policy in force, in the same turn of the event loop in which it is consumed.
  */
 import { createHash, randomBytes } from 'node:crypto';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { ApprovalPolicy, ApproverKey, Quorum } from '../../policy/quorum.ts';
 import { canonicalize } from '../audit/canonical.ts';
 import { AuditError, type AuditLog, type EntryDraft } from '../audit/entry.ts';
@@ -166,6 +167,7 @@ export class ApprovalService implements Approvals, AskedApprovals {
   #ticks = 0;
   #progress = -1;
   #isTelling = false;
+  #emergencyUses = 0;
 
   constructor(options: ApprovalServiceOptions) {
     this.#o = options;
@@ -187,6 +189,11 @@ export class ApprovalService implements Approvals, AskedApprovals {
   /** Why nothing can be approved until an operator decides; undefined: it can. */
   get stopped(): string | undefined {
     return this.#stopped;
+  }
+
+  /** Uses of emergency access since the broker started, whatever came of them. */
+  get emergencyUses(): number {
+    return this.#emergencyUses;
   }
 
   get openCount(): number {
@@ -575,12 +582,14 @@ export class ApprovalService implements Approvals, AskedApprovals {
 
   #use(live: Live, { act, quorum, counting }: Entitled, number: number): ApprovalUse {
     const { id } = live.row;
-    if (quorum.emergency)
+    if (quorum.emergency) {
+      this.#emergencyUses++;
       this.#o.log('warn', 'emergency access was used', {
         approval: id,
         rule: act.rule,
         requester: act.requester,
       });
+    }
     return {
       id,
       votes: counting.map(({ leafIndex }) => leafIndex),
@@ -989,10 +998,14 @@ export class ApprovalService implements Approvals, AskedApprovals {
     if (notify === undefined || this.#isTelling) return;
     this.#isTelling = true;
     try {
-      for (const row of store.notices(100)) {
-        const approval = store.find(row.approval);
-        if (approval !== undefined) await notify(noticeOf(row, this.#view(approval)));
-        store.noticed(row);
+      // Until there are none: what comes meanwhile does not wait for the next second.
+      for (let rows = store.notices(100); rows.length > 0; rows = store.notices(100)) {
+        for (const row of rows) {
+          const approval = store.find(row.approval);
+          if (approval !== undefined) await notify(noticeOf(row, this.#view(approval)));
+          store.noticed(row);
+        }
+        await nextTurn();
       }
     } catch (error) {
       this.#o.log('warn', 'approvers could not be told, and will be told again', { error: String(error) });

@@ -85,6 +85,7 @@ export interface ApprovalStore {
   removeVote(id: string, number: number): void;
   voteLogged(id: string, number: number, leaf: number): void;
   notice(row: ApprovalNoticeRow): void;
+  /** The oldest first, and uses of emergency access before everything else. */
   notices(limit: number): readonly ApprovalNoticeRow[];
   noticed(row: ApprovalNoticeRow): void;
   /** Forgets what was closed before; how many. */
@@ -275,7 +276,7 @@ export class ApprovalRows implements ApprovalStore {
 
   notices(limit: number): readonly ApprovalNoticeRow[] {
     return this.#store
-      .sql('SELECT approval, kind, at FROM approval_notice ORDER BY at LIMIT ?')
+      .sql(`SELECT approval, kind, at FROM approval_notice ORDER BY kind = 'emergency-used' DESC, at LIMIT ?`)
       .all(limit) as unknown as ApprovalNoticeRow[];
   }
 
