@@ -1,4 +1,5 @@
 import { generateKeyPairSync } from 'node:crypto';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { ApproverKey, Quorum } from '../../policy/quorum.ts';
 import { ApprovalFixture, petition, QUORUM, SETTLE } from '../../test/fakes/approval-fixture.ts';
@@ -6,6 +7,7 @@ import { makePasskey, passkeyAssertion } from '../../test/fakes/passkey.ts';
 import { skPublicKey, skSignature } from '../../test/fakes/ssh-sk.ts';
 import { AuditError } from '../audit/entry.ts';
 import { Failure } from '../keyuse/failure.ts';
+import { ApprovalRows } from '../state/approval-rows.ts';
 import { actDigest, actDocument, SSHSIG_NAMESPACE, type VoteSignature } from './act.ts';
 import type { ApprovalUse, Petition } from './approvals.ts';
 
@@ -836,6 +838,69 @@ describe('telling', () => {
     expect((await fixture.service.changes('bob', first.cursor, signal)).views).toMatchObject([
       { id, state: 'approved' },
     ]);
+  });
+});
+
+describe('many rows', () => {
+  /** As many more that others asked for and that were used, by people whom nobody here is one of. */
+  const others = (count: number): unknown =>
+    fixture.db
+      .sql(
+        `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?)
+         INSERT INTO approval (id, request_key, act, catalog_entry, quorum, state, reason, closed_by, opened_at,
+           not_after, closed_at, used, taken, change, opened_leaf)
+         SELECT id || i, request_key || i, act, catalog_entry, replace(quorum, 'treasury', 'elsewhere'), 'used', '',
+           '', opened_at, not_after, opened_at, 1, 1, change + i, opened_leaf FROM approval, n`,
+      )
+      .run(count);
+
+  it('are read as far as a list goes, the newest first', async () => {
+    const id = await ask();
+    others(1000);
+    const newest = await ask(petition('newest'));
+    const reads = vi.spyOn(ApprovalRows.prototype, 'changedBefore');
+    const listed = (limit: number): readonly string[] =>
+      fixture.service.list('alice', { all: true, limit }).map((view) => view.id);
+    expect(listed(1)).toEqual([newest]);
+    expect(reads.mock.results.map(({ value }) => value.length)).toEqual([200]);
+    expect(listed(100)).toEqual([newest, id]);
+    expect(fixture.service.list('alice').map((view) => view.id)).toEqual([newest, id]);
+    reads.mockRestore();
+  });
+
+  it('keep nobody else waiting while somebody looks for changes among them', async () => {
+    await ask();
+    others(1000);
+    const giveUp = new AbortController();
+    let turns = 0;
+    const reads = vi.spyOn(ApprovalRows.prototype, 'changedSince');
+    const nothing = fixture.service.changes('mallory', 0, giveUp.signal);
+    // Five pages, one with the rest, and one that is empty: others have had a turn between each two of them.
+    while (reads.mock.calls.length < 7) {
+      await nextTurn();
+      turns++;
+    }
+    expect(turns).toBeGreaterThanOrEqual(6);
+    await nextTurn();
+    expect(reads).toHaveBeenCalledTimes(7);
+    giveUp.abort();
+    expect((await nothing).views).toEqual([]);
+    reads.mockRestore();
+  });
+
+  it('of uses wake nobody who waits for something else, and the last one does', async () => {
+    const grant = petition(undefined, {}, { covers: 'rule', uses: 3 });
+    const id = await ask(grant);
+    await approve(id, 0, 1);
+    const giveUp = new AbortController();
+    const waiting = fixture.service.changes('alice', fixture.service.cursor, giveUp.signal);
+    const reads = vi.spyOn(ApprovalRows.prototype, 'changedSince');
+    for (let i = 0; i < 2; i++) await fixture.service.take(grant);
+    await nextTurn();
+    expect(reads).not.toHaveBeenCalled();
+    await fixture.service.take(grant);
+    expect((await waiting).views).toMatchObject([{ id, state: 'used' }]);
+    reads.mockRestore();
   });
 });
 

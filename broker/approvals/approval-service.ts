@@ -140,6 +140,9 @@ const MAX_DRAW = 256;
 const DRAW_SHARE = 200;
 /** Between two syncs of uses, milliseconds: under load one of them serves many. */
 const GATHER_MS = 3;
+/** Rows read at once, and at most for one list: those are read in one turn of the event loop. */
+const PAGE = 200;
+const MAX_LOOKED_AT = 20_000;
 const HOUR_MS = 3_600_000;
 const PRUNE_TICKS = 600;
 const MAX_REASON_BYTES = 500;
@@ -462,6 +465,7 @@ export class ApprovalService implements Approvals, AskedApprovals {
     const outcomes: (() => void)[] = [];
     const draws = new Map<Live, Draw>();
     const exhausted = new Set<Live>();
+    const openBefore = this.#live.size;
     try {
       this.#requireState();
       this.#o.store.transaction(() => {
@@ -488,7 +492,9 @@ export class ApprovalService implements Approvals, AskedApprovals {
     }
     for (const live of exhausted) this.#forget(live);
     for (const settle of outcomes) settle();
-    this.#changed();
+    // A use wakes nobody: all who wait would look again at what has not changed for them.
+    if (this.#live.size < openBefore) this.#changed();
+    else if ([...draws.keys()].some(({ quorum }) => quorum.emergency)) void this.#deliver();
   }
 
   /** Inside the transaction. */
@@ -802,15 +808,14 @@ export class ApprovalService implements Approvals, AskedApprovals {
     return undefined;
   }
 
-  /** What this approver may vote on; with `all`, also what was closed, newest first. */
+  /** What this approver may vote on; with `all`, also what was closed, of the newest 20,000. Newest first. */
   list(
     approver: string,
     options: { readonly all?: boolean; readonly limit?: number } = {},
   ): readonly ApprovalView[] {
     const { all = false, limit = 100 } = options;
-    const states = all ? [...OPEN_STATES, 'rejected', 'withdrawn', 'expired', 'used'] : OPEN_STATES;
     const views: ApprovalView[] = [];
-    for (const row of this.#rows(states)) {
+    for (const row of all ? this.#newestRows() : this.#openRows()) {
       if (views.length >= limit) break;
       if (row.openedLeaf !== null && this.#mayVoteOn(approver, JSON.parse(row.quorum) as Quorum))
         views.push(this.#view(row));
@@ -844,7 +849,7 @@ export class ApprovalService implements Approvals, AskedApprovals {
     signal: AbortSignal,
   ): Promise<{ readonly views: readonly ApprovalView[]; readonly cursor: number }> {
     for (let from = cursor; ; ) {
-      const rows = this.#read(() => this.#o.store.changedSince(from, 200));
+      const rows = this.#read(() => this.#o.store.changedSince(from, PAGE));
       const views = rows
         .filter(
           (row) => row.openedLeaf !== null && this.#mayVoteOn(approver, JSON.parse(row.quorum) as Quorum),
@@ -853,6 +858,8 @@ export class ApprovalService implements Approvals, AskedApprovals {
       from = rows.at(-1)?.change ?? from;
       if (views.length > 0 || signal.aborted) return { views, cursor: from };
       if (rows.length === 0) await this.#nextChange(signal);
+      // Who begins far back and may see little of it reads on in turn with everybody else.
+      else await nextTurn();
     }
   }
 
@@ -861,8 +868,19 @@ export class ApprovalService implements Approvals, AskedApprovals {
     return this.#read(() => this.#o.store.lastChange());
   }
 
-  #rows(states: readonly string[]): readonly ApprovalRow[] {
-    return this.#read(() => this.#o.store.inStates(states)).toReversed();
+  #openRows(): readonly ApprovalRow[] {
+    return this.#read(() => this.#o.store.inStates(OPEN_STATES)).toReversed();
+  }
+
+  /** In pages, as far as somebody reads on. */
+  *#newestRows(): Generator<ApprovalRow> {
+    let before = Number.MAX_SAFE_INTEGER;
+    for (let seen = 0; seen < MAX_LOOKED_AT; seen += PAGE) {
+      const rows = this.#read(() => this.#o.store.changedBefore(before, PAGE));
+      yield* rows;
+      if (rows.length < PAGE) return;
+      before = rows.at(-1)!.change;
+    }
   }
 
   #view(row: ApprovalRow): ApprovalView {

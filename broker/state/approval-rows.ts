@@ -54,6 +54,8 @@ export interface ApprovalStore {
   inStates(states: readonly string[]): readonly ApprovalRow[];
   find(id: string): ApprovalRow | undefined;
   changedSince(change: number, limit: number): readonly ApprovalRow[];
+  /** Those that changed before, the newest first. */
+  changedBefore(change: number, limit: number): readonly ApprovalRow[];
   lastChange(): number;
   insert(
     row: Omit<ApprovalRow, 'change' | 'used' | 'taken' | 'closedAt' | 'closedBy' | 'reason'>,
@@ -123,6 +125,12 @@ export class ApprovalRows implements ApprovalStore {
   changedSince(change: number, limit: number): readonly ApprovalRow[] {
     return this.#store
       .sql(`SELECT ${COLUMNS} FROM approval WHERE change > ? ORDER BY change LIMIT ?`)
+      .all(change, limit) as unknown as ApprovalRow[];
+  }
+
+  changedBefore(change: number, limit: number): readonly ApprovalRow[] {
+    return this.#store
+      .sql(`SELECT ${COLUMNS} FROM approval WHERE change < ? ORDER BY change DESC LIMIT ?`)
       .all(change, limit) as unknown as ApprovalRow[];
   }
 
