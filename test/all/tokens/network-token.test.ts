@@ -7,6 +7,7 @@ import type { ModuleUnderTest } from '../../conformance/adapters/module-under-te
 import { descendants } from '../../fault/broker/harness.ts';
 import { becomes, KeyUseUnderLoad, type Outcome, openWorker } from '../../fault/tokens/harness.ts';
 import { MODULE } from '../../integration/pkcs11/soft-token.ts';
+import { Daemon } from '../modules/daemon.ts';
 import { startP11Kit } from '../modules/p11-kit-module.ts';
 
 /** What happens on the way to a token that is reached through a socket: two p11-kit servers, one behind a path. */
@@ -75,10 +76,14 @@ class FaultyPath {
   }
 }
 
+const HANG_LIMIT_MS = 1500;
+
 let module: ModuleUnderTest;
 let path: FaultyPath;
 let upstreamPath: string;
 let all: KeyUseUnderLoad;
+/** In the place of one that was killed. */
+let nextServer: Daemon | undefined;
 
 beforeEach(async () => {
   module = await startP11Kit();
@@ -102,7 +107,7 @@ beforeEach(async () => {
   );
   await maker.begin([['app/sign', 'ES256']]);
   await maker.close({ keepsStore: true });
-  const limits = { sessions: 4, hangLimitMs: 1500 };
+  const limits = { sessions: 4, hangLimitMs: HANG_LIMIT_MS };
   const configs = [
     { ...one, ...limits, environment: { P11_KIT_SERVER_ADDRESS: `unix:path=${path.path}` } },
     { ...two, ...limits },
@@ -118,6 +123,8 @@ beforeEach(async () => {
 afterEach(async () => {
   await all?.close();
   await path?.close();
+  await nextServer?.stop();
+  nextServer = undefined;
   await module?.stop();
 });
 
@@ -125,11 +132,18 @@ const signed = (outcomes: readonly Outcome[]) => outcomes.filter(({ signature })
 const reasons = (outcomes: readonly Outcome[]) =>
   new Set(outcomes.flatMap(({ failure }) => failure?.reason ?? []));
 
+/** What a test does at the begin of a trouble, once it is seen, and when it ends. */
+interface Course {
+  readonly begin?: () => void;
+  readonly meanwhile?: () => Promise<void>;
+  readonly end?: () => void;
+}
+
 /** Load, with trouble on the way to the first token until `isSeen`, and then none until it serves again. */
 async function through(
   trouble: Trouble,
   isSeen: () => boolean,
-  { begin = () => undefined, end = () => undefined }: { begin?: () => void; end?: () => void } = {},
+  { begin = () => undefined, meanwhile = async () => undefined, end = () => undefined }: Course = {},
 ): Promise<readonly Outcome[]> {
   const [token] = all.adapters as [(typeof all.adapters)[number]];
   const { loginGeneration } = token;
@@ -140,6 +154,7 @@ async function through(
     begin();
     try {
       await becomes(token, isSeen);
+      await meanwhile();
     } finally {
       path.trouble = 'none';
       end();
@@ -223,9 +238,10 @@ describe('a network token', () => {
     expect(outcomes.filter(({ failure }) => failure !== undefined).length).toBeLessThanOrEqual(17);
   });
 
-  it('that is stopped hangs: its callers go by their deadline, and it serves again when it goes on', async () => {
+  it('that is stopped for longer than a hang may last fails calls by their deadline, and serves when it goes on', async () => {
     const [token] = all.adapters;
     const stopped: number[] = [];
+    const { restarts } = token!.worker!;
     const outcomes = await through('none', () => token!.state === 'down', {
       begin: () => {
         for (const pid of serverProcesses()) {
@@ -233,11 +249,39 @@ describe('a network token', () => {
           stopped.push(pid);
         }
       },
+      // The worker that comes next hangs at the same server.
+      meanwhile: () => new Promise((resolve) => setTimeout(resolve, 2 * HANG_LIMIT_MS)),
       end: () => {
         for (const pid of stopped) process.kill(pid, 'SIGCONT');
       },
     });
     expect(stopped.length).toBeGreaterThan(1);
+    expect(token!.worker!.restarts).toBeGreaterThan(restarts);
+    for (const reason of reasons(outcomes)) expect(reason).toBe('DEADLINE_EXCEEDED');
+    expect(outcomes.filter(({ failure }) => failure !== undefined).length).toBeLessThanOrEqual(17);
+  });
+
+  it('whose server is killed, with all its processes, is out until the next one listens, and then serves', async () => {
+    const [token] = all.adapters;
+    const [listener] = serverProcesses() as [number];
+    // p11-kit has become its own subcommand.
+    const args = readFileSync(`/proc/${listener}/cmdline`, 'utf8').split('\0').slice(0, -1);
+    const [{ directory }] = module.tokens as [TokenConfig];
+    const startServerAgain = async (): Promise<void> => {
+      rmSync(upstreamPath);
+      nextServer = await Daemon.start('p11-kit', args, {
+        env: { SOFTHSM2_CONF: 'softhsm2.conf' },
+        cwd: directory,
+        user: module.user,
+        isReady: () => existsSync(upstreamPath),
+      });
+    };
+    const outcomes = await through('none', () => token!.state === 'down', {
+      begin: () => {
+        for (const pid of serverProcesses()) process.kill(pid, 'SIGKILL');
+      },
+      meanwhile: startServerAgain,
+    });
     for (const reason of reasons(outcomes)) expect(reason).toBe('DEADLINE_EXCEEDED');
     expect(outcomes.filter(({ failure }) => failure !== undefined).length).toBeLessThanOrEqual(17);
   });
