@@ -23,13 +23,14 @@ import { SCENARIOS, type Scenario } from './scenarios.ts';
 import { simulationRows } from './simulate.ts';
 import { slowTokenRows } from './slow-token.ts';
 import type { Row } from './targets.ts';
+import { twoTokensRows } from './two-tokens.ts';
 import { WorkerPath } from './worker-path.ts';
 
 /** `npm run bench`: what is measured, and how, is described in README.md. */
 const USAGE = `usage: npm run bench -- [--json FILE] [--only NAME]... [--seconds N] [--rounds N] [--long] [--program FILE]
 
   --json FILE   save the numbers as an array of {measure, value, unit}
-  --only NAME   only scenarios whose name contains NAME, and the parts \`refusals\`, \`memory\`, \`decisions\`, \`simulate\`, \`failover\`, \`fairness\`, \`slow-token\` and \`approvals\`; may be repeated
+  --only NAME   only scenarios whose name contains NAME, and the parts \`refusals\`, \`memory\`, \`decisions\`, \`simulate\`, \`failover\`, \`fairness\`, \`slow-token\`, \`two-tokens\` and \`approvals\`; may be repeated
   --seconds N   of each sample, default 1
   --rounds N    samples of each scenario, default 3
   --long        go on to a million operations before memory is looked at
@@ -69,6 +70,7 @@ const TOKEN_PARTS: Readonly<Record<string, (signal: AbortSignal) => Promise<read
   failover: failoverRows,
   fairness: fairnessRows,
   'slow-token': slowTokenRows,
+  'two-tokens': twoTokensRows,
   approvals: approvalRows,
 };
 
