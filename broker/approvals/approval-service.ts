@@ -399,7 +399,7 @@ export class ApprovalService implements Approvals, AskedApprovals {
   #open(requestKey: string, asked: Asked, petition: Petition): Promise<string> {
     const quorum = petition.allowance.quorum!;
     const now = this.#now();
-    this.#room.admit(asked, now);
+    this.#room.demand(asked, now);
     const act: Act = {
       v: 1,
       origin: this.#o.audit.origin,

@@ -78,7 +78,7 @@ export class Room {
   }
 
   /** @throws Failure RATE_LIMITED with `retry_after` */
-  admit(one: Asker, now: number): void {
+  demand(one: Asker, now: number): void {
     const { total, perRule, perRequesterAndRule, askedPerHour } = this.#limits;
     const name = askerOf(one);
     if ((this.#byAsker.get(name) ?? 0) >= perRequesterAndRule)
