@@ -167,6 +167,8 @@ export class ApprovalService implements Approvals, AskedApprovals {
   #stopped: string | undefined;
   #timer: NodeJS.Timeout | undefined;
   #seenPolicy: ApprovalPolicy | undefined;
+  /** What it voids has been closed. */
+  #voidedFor: ApprovalPolicy | undefined;
   #ticks = 0;
   #progress = -1;
   #isTelling = false;
@@ -291,6 +293,7 @@ export class ApprovalService implements Approvals, AskedApprovals {
 
   async take(petition: Petition): Promise<ApprovalUse> {
     this.#requireState();
+    this.#noticePolicy();
     const asked = this.#asked(petition);
     this.#now();
     const id = await this.#findOrOpen(asked, petition);
@@ -305,6 +308,7 @@ export class ApprovalService implements Approvals, AskedApprovals {
 
   async ask(petition: Petition): Promise<{ readonly id: string; readonly isApproved: boolean }> {
     this.#requireState();
+    this.#noticePolicy();
     const asked = this.#asked(petition);
     this.#now();
     const id = await this.#findOrOpen(asked, petition);
@@ -318,6 +322,7 @@ export class ApprovalService implements Approvals, AskedApprovals {
   isApproved(petition: Petition): boolean {
     const { quorum } = petition.allowance;
     if (this.#stopped !== undefined || quorum === undefined) return false;
+    this.#noticePolicy();
     let asked: Asked;
     try {
       asked = this.#asked(petition);
@@ -776,7 +781,10 @@ export class ApprovalService implements Approvals, AskedApprovals {
       const row = this.#o.store.find(id);
       if (row === undefined || !this.#mayVoteOn(by.approver, JSON.parse(row.quorum) as Quorum))
         throw new Failure('REQUEST_INVALID', NO_SUCH);
-      throw new Failure('REQUEST_INVALID', `the approval is ${row.state} already`);
+      throw new Failure(
+        'REQUEST_INVALID',
+        `the approval is ${row.state} already${row.reason === '' ? '' : `: ${row.reason}`}`,
+      );
     }
     if (!this.#mayVoteOn(by.approver, live.quorum)) throw new Failure('REQUEST_INVALID', NO_SUCH);
     this.#now();
@@ -903,13 +911,22 @@ export class ApprovalService implements Approvals, AskedApprovals {
 
   // Time, state and watchers ------------------------------------------------------------------------------------------
 
+  /** What another policy has voided stays void, also when the one before it comes back within the second. */
+  #noticePolicy(): void {
+    const policy = this.#o.policy();
+    if (policy === this.#voidedFor) return;
+    for (const live of this.#live.values()) {
+      if (this.#isVoid(live)) this.#close(live, 'expired', CHANGED, 'lastmile');
+    }
+    this.#voidedFor = policy;
+  }
+
   /** Once a second: what has expired, what is to be reminded of, what nobody has been told yet. */
   tick(): void {
     try {
       const now = this.#o.clock.now();
       const policy = this.#o.policy();
       const hasChanged = policy !== this.#seenPolicy;
-      this.#seenPolicy = policy;
       const ended: (readonly [Live, string])[] = [];
       const reminded: Live[] = [];
       for (const live of this.#live.values()) {
@@ -924,6 +941,8 @@ export class ApprovalService implements Approvals, AskedApprovals {
               this.#tell(row.id, 'expired', now);
           for (const { row } of reminded) this.#tell(row.id, 'reminder', row.notAfter);
         });
+      // Not before what it voids is on disk.
+      this.#seenPolicy = policy;
       for (const [live] of ended) this.#forget(live);
       for (const live of reminded) live.isReminded = true;
       if (ended.length > 0 || hasChanged) this.#changed();

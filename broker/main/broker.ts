@@ -335,6 +335,7 @@ export async function openCore(config: LastmileConfig, log: Log): Promise<Core> 
               isWritable: audit.failure === undefined,
             }),
             isServing,
+            emergencyUses: () => approvals?.emergencyUses ?? 0,
           },
         });
   const warnings = (): string[] => {

@@ -33,6 +33,7 @@ const sources: MetricSources = {
   ],
   log: () => ({ entries: 40, signed: 38, isWritable: true }),
   isServing: () => true,
+  emergencyUses: () => 2,
 };
 
 describe('the metrics', () => {

@@ -18,6 +18,8 @@ export interface MetricSources {
   readonly tokens: () => Iterable<TokenMetrics>;
   readonly log: () => { readonly entries: number; readonly signed: number; readonly isWritable: boolean };
   readonly isServing: () => boolean;
+  /** Uses of emergency access since the start. */
+  readonly emergencyUses: () => number;
 }
 
 export interface TokenMetrics {
@@ -116,6 +118,9 @@ export async function startMetrics({
       attributes: { method, outcome },
     })),
   );
+  counter('lastmile.approvals.emergency.uses', 'Uses of emergency access', () => [
+    { value: sources.emergencyUses() },
+  ]);
   counter('lastmile.handshakes.refused', 'Connections refused before authentication, by reason', () =>
     [...sources.refusedHandshakes()].map(([reason, value]) => ({ value, attributes: { reason } })),
   );
