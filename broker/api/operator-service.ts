@@ -252,8 +252,12 @@ export function operatorHandlers(services: OperatorServices): ReadonlyMap<string
       state: services.freezes.isFrozen('key', version.name) ? `${version.state}, frozen` : version.state,
       createdAt: version.createdAt,
       provenance: version.provenance,
-      tokens: version.objects.map((object) => tokenName(object.tokenSerial)),
-      provenOn: services.keys.bindings(version.id).map(({ token }) => token.name),
+      // By name, as an operator knows them: the catalog has them by serial.
+      tokens: version.objects.map((object) => tokenName(object.tokenSerial)).sort(),
+      provenOn: services.keys
+        .bindings(version.id)
+        .map(({ token }) => token.name)
+        .sort(),
       verify: version.verify,
       publicKeyPem: pem,
       kid,
