@@ -109,11 +109,21 @@ describe('a token that hangs', () => {
     // Two of four would wait for a minute: it is the broker whose longest deadline ends them. Some of both are early
     // enough to meet the hung token: once it is silent for longer than the other takes, it gets no more.
     const isPatient = (at: number): boolean => at % 4 >= 2;
-    const outcomes = await Promise.all(
-      Array.from({ length: 12 }, (_, at) =>
-        outcome(client.sign(request, { deadlineMs: isPatient(at) ? 60_000 : 1000 })),
-      ),
-    );
+    // A token that has been silent gets a trial now and then: rounds, until a patient caller has met it.
+    const outcomes: ('signed' | LastmileError)[] = [];
+    for (
+      let round = 0;
+      round < 15 && !outcomes.some((one, at) => isPatient(at) && one !== 'signed');
+      round++
+    ) {
+      outcomes.push(
+        ...(await Promise.all(
+          Array.from({ length: 12 }, (_, at) =>
+            outcome(client.sign(request, { deadlineMs: isPatient(at) ? 60_000 : 1000 })),
+          ),
+        )),
+      );
+    }
     expect(held.isHeld).toBe(true);
     const late = outcomes.filter((one) => one !== 'signed');
     expect(outcomes.length - late.length).toBeGreaterThan(0);
