@@ -41,6 +41,7 @@ export class FrameChannel {
   #partialLength = 0;
   #out: Buffer = Buffer.allocUnsafe(1 << 16);
   #outLength = 0;
+  #outFrames = 0;
   #flushScheduled = false;
   #closed = false;
 
@@ -56,6 +57,11 @@ export class FrameChannel {
   /** Bytes accepted by `send` that the kernel has not taken yet. */
   get pendingBytes(): number {
     return this.#outLength + this.#stream.writableLength;
+  }
+
+  /** Frames that no write has taken yet. */
+  get unsentFrames(): number {
+    return this.#outFrames;
   }
 
   get isClosed(): boolean {
@@ -80,6 +86,7 @@ export class FrameChannel {
       at += part.byteLength;
     }
     this.#outLength = at;
+    this.#outFrames += 1;
     if (at >= FLUSH_BYTES) this.flush();
     else if (!this.#flushScheduled) {
       this.#flushScheduled = true;
@@ -96,6 +103,7 @@ export class FrameChannel {
     this.#out = this.#out.subarray(this.#outLength);
     if (this.#out.length < 1024) this.#out = Buffer.allocUnsafe(1 << 16);
     this.#outLength = 0;
+    this.#outFrames = 0;
   }
 
   /** Sends what is queued, then ends the pipe. */

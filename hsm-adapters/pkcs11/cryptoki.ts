@@ -1,4 +1,5 @@
 import pkcs11js from 'pkcs11js';
+import type { Placement } from './call-placement.ts';
 import { ckrName } from './ckr.ts';
 import { CKF } from './constants.ts';
 
@@ -106,13 +107,16 @@ export interface RawTokenInfo {
 /** Exactly one of the two is given. `length` is what the module wrote into the output buffer. */
 export type Settled = (error: CkrError | CryptokiError | undefined, length: number) => void;
 
-/** The callback form. Its types deny it, but of the two arguments one is null. */
+/**
+ * With `done`, on a pool thread; its types deny it, but of the two arguments one is null. Without, at once: what was
+ * written is returned.
+ */
 type NativeCall = (
   session: Buffer,
   input: Buffer,
   output: Buffer,
-  done: (error: Error | null, written: Buffer | null) => void,
-) => void;
+  done?: (error: Error | null, written: Buffer | null) => void,
+) => Buffer | undefined;
 
 const UNAVAILABLE = 0xffffffff;
 
@@ -223,16 +227,32 @@ export class Cryptoki {
     this.#sync('C_DecryptInit', () => this.#native.C_DecryptInit(session, how, key));
   }
 
-  sign(session: SessionHandle, input: Uint8Array, output: Buffer, done: Settled): void {
-    this.#start('C_Sign', this.#native.C_Sign as unknown as NativeCall, session, input, output, done);
+  sign(session: SessionHandle, input: Uint8Array, output: Buffer, done: Settled, where?: Placement): void {
+    this.#run('C_Sign', this.#native.C_Sign as unknown as NativeCall, session, input, output, done, where);
   }
 
-  encrypt(session: SessionHandle, input: Uint8Array, output: Buffer, done: Settled): void {
-    this.#start('C_Encrypt', this.#native.C_Encrypt as unknown as NativeCall, session, input, output, done);
+  encrypt(session: SessionHandle, input: Uint8Array, output: Buffer, done: Settled, where?: Placement): void {
+    this.#run(
+      'C_Encrypt',
+      this.#native.C_Encrypt as unknown as NativeCall,
+      session,
+      input,
+      output,
+      done,
+      where,
+    );
   }
 
-  decrypt(session: SessionHandle, input: Uint8Array, output: Buffer, done: Settled): void {
-    this.#start('C_Decrypt', this.#native.C_Decrypt as unknown as NativeCall, session, input, output, done);
+  decrypt(session: SessionHandle, input: Uint8Array, output: Buffer, done: Settled, where?: Placement): void {
+    this.#run(
+      'C_Decrypt',
+      this.#native.C_Decrypt as unknown as NativeCall,
+      session,
+      input,
+      output,
+      done,
+      where,
+    );
   }
 
   generateKey(session: SessionHandle, how: Mechanism, template: readonly Attribute[]): ObjectHandle {
@@ -311,6 +331,30 @@ export class Cryptoki {
       if (error instanceof CkrError && (error.ckr === 0x11 || error.ckr === 0x12)) return undefined;
       throw error;
     }
+  }
+
+  /** `inline`: `done` is called before this returns. Throws only when the call was not made. */
+  #run(
+    call: string,
+    native: NativeCall,
+    session: SessionHandle,
+    input: Uint8Array,
+    output: Buffer,
+    done: Settled,
+    where: Placement = 'thread',
+  ): void {
+    if (where === 'thread') {
+      this.#start(call, native, session, input, output, done);
+      return;
+    }
+    let written: Buffer;
+    try {
+      written = native.call(this.#native, session, input as Buffer, output) as Buffer;
+    } catch (error) {
+      done(failure(call, error), 0);
+      return;
+    }
+    done(undefined, written.length);
   }
 
   #start(

@@ -1,5 +1,5 @@
 import { ckrName } from './ckr.ts';
-import { CkrError, CryptokiError, gcmMechanism, type Mechanism } from './cryptoki.ts';
+import { CkrError, CryptokiError, gcmMechanism, type Mechanism, type Settled } from './cryptoki.ts';
 import { GCM_IV_BYTES, GCM_TAG_BYTES, RSA_OAEP_256, type SigningMechanism } from './mechanisms.ts';
 import type { BoundObject, Operations, Sealed, WorkerSession } from './operations.ts';
 import type { Borrower, PooledSession, Refusal } from './session-pool.ts';
@@ -45,7 +45,7 @@ export abstract class Job implements Borrower<WorkerSession> {
     else this.operations.replies.failed(this.id, { reason, performed: 'no', message: REFUSALS[reason] });
   }
 
-  /** *Init, and the asynchronous call. Throws only before that call. */
+  /** *Init, and the call that uses the key, wherever that runs. Throws only before that call. */
   protected abstract begin(session: Session): void;
 
   protected end(session: Session): void {
@@ -91,7 +91,7 @@ export class SignJob extends Job {
     const bytes = this.#row.outputBytes(this.#object.spec);
     const room = bytes <= output.length ? output : Buffer.allocUnsafeSlow(bytes);
     cryptoki.signInit(handle, this.#row.mechanism, this.#object.handle);
-    cryptoki.sign(handle, this.#input(session.handle), room, (error, length) => {
+    const signed: Settled = (error, length) => {
       if (error !== undefined) this.failed(session, error);
       else if (length !== bytes)
         this.failed(session, new CryptokiError(`a signature of ${length} bytes, not ${bytes}`));
@@ -99,7 +99,10 @@ export class SignJob extends Job {
         replies.done(this.id, room.subarray(0, length));
         this.end(session);
       }
-    });
+    };
+    this.#object.placement.place((where) =>
+      cryptoki.sign(handle, this.#input(session.handle), room, signed, where),
+    );
   }
 
   #input(session: WorkerSession): Uint8Array {
@@ -138,7 +141,7 @@ export class EncryptJob extends Job {
     const room = bytes <= output.length ? output : Buffer.allocUnsafeSlow(bytes);
     // The mechanism points into `iv` and the associated data: both are held by this job until it ends.
     cryptoki.encryptInit(handle, gcmMechanism(iv, this.#associatedData), this.#object.handle);
-    cryptoki.encrypt(handle, this.#data, room, (error, length) => {
+    const encrypted: Settled = (error, length) => {
       if (error !== undefined) this.failed(session, error);
       else if (length !== bytes)
         this.failed(session, new CryptokiError(`a ciphertext of ${length} bytes, not ${bytes}`));
@@ -149,7 +152,8 @@ export class EncryptJob extends Job {
         remember(this.#object, { iv, associatedData: this.#associatedData, sealed });
         this.end(session);
       }
-    });
+    };
+    this.#object.placement.place((where) => cryptoki.encrypt(handle, this.#data, room, encrypted, where));
   }
 }
 
@@ -205,7 +209,15 @@ export class DecryptJob extends Job {
     const how: Mechanism =
       this.#algorithm === 'A256GCM' ? gcmMechanism(message.iv, message.associatedData) : RSA_OAEP_256;
     cryptoki.decryptInit(handle, how, this.#object.handle);
-    cryptoki.decrypt(handle, message.sealed, room, (error, length) => done(error, room.subarray(0, length)));
+    this.#object.placement.place((where) =>
+      cryptoki.decrypt(
+        handle,
+        message.sealed,
+        room,
+        (error, length) => done(error, room.subarray(0, length)),
+        where,
+      ),
+    );
   }
 
   /**

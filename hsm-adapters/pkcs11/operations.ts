@@ -1,6 +1,7 @@
 import { type AdapterReason, ALGORITHMS, type Algorithm, type KeySpec, type Performed } from '../adapter.ts';
 import type { WorkerFailure } from '../frames/worker-frames.ts';
 import type { Profile } from '../profiles/profile.ts';
+import { type CallPlacement, MeasuredPlacement, ON_THREADS } from './call-placement.ts';
 import { type CallPhase, ckrName, ckrPerformed, ckrReason, isFatal } from './ckr.ts';
 import { CkrError, type Cryptoki, type ObjectHandle, type SessionHandle } from './cryptoki.ts';
 import { DecryptJob, EncryptJob, type Job, RandomJob, SignJob } from './jobs.ts';
@@ -24,6 +25,8 @@ export interface BoundObject {
   readonly usages: readonly string[];
   /** A small ciphertext that this key made or opened: tells a bad ciphertext from a bad token. */
   knownGood: Sealed | undefined;
+  /** Where its calls run. */
+  readonly placement: CallPlacement;
 }
 
 export interface Sealed {
@@ -98,8 +101,10 @@ export class Operations {
     this.random = parts.random;
   }
 
-  bind(ref: number, object: Omit<BoundObject, 'knownGood'>): void {
-    this.#objects.set(ref, { ...object, knownGood: undefined });
+  bind(ref: number, object: Omit<BoundObject, 'knownGood' | 'placement'>): void {
+    const computesHere = this.profile.transport.kind === 'in process';
+    const placement = computesHere ? new MeasuredPlacement(() => performance.now()) : ON_THREADS;
+    this.#objects.set(ref, { ...object, knownGood: undefined, placement });
   }
 
   release(ref: number): void {

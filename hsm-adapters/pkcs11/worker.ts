@@ -42,6 +42,7 @@ const MAX_QUEUED = 4096;
 const EXPIRY_CHECK_MS = 25;
 const LOAD_REPORT_MS = 500;
 const DRAIN_CHECK_MS = 5;
+const RESULTS_AT_ONCE = 8;
 /** Failures in a row that look like the token's end. One may be bad luck; this many are an answer. */
 const MAX_TROUBLES = 3;
 
@@ -179,7 +180,11 @@ function logIn({ cryptoki, profile, token, info, pin }: Loaded): void {
       pool,
       profile,
       replies: {
-        done: (id, ...parts) => channel.send(WorkerFrame.Done, id, ...parts),
+        done: (id, ...parts) => {
+          channel.send(WorkerFrame.Done, id, ...parts);
+          // Results of calls on this thread would all wait for the last request that has been read.
+          if (channel.unsentFrames >= RESULTS_AT_ONCE) channel.flush();
+        },
         failed: (id, failure) => channel.send(WorkerFrame.Failed, id, encodeJson(failure)),
       },
       trouble: {
