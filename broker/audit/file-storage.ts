@@ -1,6 +1,13 @@
+import { constants } from 'node:fs';
 import { type FileHandle, mkdir, open, readdir, readFile, rename, rm, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type AppendFile, type Storage, StorageError, type StorageReason } from './storage.ts';
+import {
+  type AppendFile,
+  type DurableFile,
+  type Storage,
+  StorageError,
+  type StorageReason,
+} from './storage.ts';
 
 /** The log's directory on a local file system. Files are 0600, directories 0700. */
 export class FileStorage implements Storage {
@@ -12,7 +19,15 @@ export class FileStorage implements Storage {
   }
 
   async create(path: string): Promise<AppendFile> {
-    return new OpenFile(await told(path, open(this.#at(path), 'ax', 0o600)), path);
+    return await this.#create(path, 0);
+  }
+
+  /**
+   * O_DSYNC: a write returns when the bytes, and the length that is needed to read them back, are on disk. That is what
+   * write and fdatasync do together, with one way to a thread and back instead of two: group commits wait for it.
+   */
+  async createDurable(path: string): Promise<DurableFile> {
+    return await this.#create(path, constants.O_DSYNC);
   }
 
   async read(path: string): Promise<Uint8Array> {
@@ -56,6 +71,12 @@ export class FileStorage implements Storage {
   async freeBytes(): Promise<number> {
     const { bavail, bsize } = await told('.', statfs(this.#root));
     return bavail * bsize;
+  }
+
+  async #create(path: string, more: number): Promise<OpenFile> {
+    const { O_WRONLY, O_CREAT, O_EXCL, O_APPEND } = constants;
+    const flags = O_WRONLY | O_CREAT | O_EXCL | O_APPEND | more;
+    return new OpenFile(await told(path, open(this.#at(path), flags, 0o600)), path);
   }
 
   #at(path: string): string {

@@ -1,7 +1,7 @@
 import type { Batch } from './batch.ts';
 import { type Clock, sleep } from './clock.ts';
 import { encodeBatch, SEGMENTS, segmentPath } from './segment.ts';
-import { type AppendFile, type Storage, StorageError } from './storage.ts';
+import { type DurableFile, type Storage, StorageError } from './storage.ts';
 
 const FIRST_RETRY_MS = 50;
 const LAST_RETRY_MS = 1000;
@@ -44,7 +44,7 @@ interface Segment {
 export class SegmentWriter {
   readonly #options: SegmentWriterOptions;
   #generation: number;
-  #current: { readonly file: AppendFile; readonly path: string; bytes: number; endLeaf: number } | undefined;
+  #current: { readonly file: DurableFile; readonly path: string; bytes: number; endLeaf: number } | undefined;
   readonly #pending: Batch[] = [];
   #retired: Segment[] = [];
   #isScheduled = false;
@@ -138,7 +138,6 @@ export class SegmentWriter {
       return;
     }
     await this.#current.file.append(bytes);
-    await this.#current.file.sync();
     this.#current.bytes += bytes.length;
     this.#current.endLeaf = endLeaf;
   }
@@ -146,11 +145,10 @@ export class SegmentWriter {
   async #begin(firstLeaf: number, bytes: Buffer, endLeaf: number): Promise<void> {
     const { storage } = this.#options;
     const path = segmentPath(firstLeaf, this.#generation++);
-    let file: AppendFile | undefined;
+    let file: DurableFile | undefined;
     try {
-      file = await storage.create(path);
+      file = await storage.createDurable(path);
       await file.append(bytes);
-      await file.sync();
       await storage.syncDirectory(SEGMENTS);
       if (!bytes.equals(await storage.read(path)))
         throw new Error(`${path} does not read back as it was written`);
@@ -172,7 +170,7 @@ export class SegmentWriter {
     await this.#release(file);
   }
 
-  async #release(file: AppendFile): Promise<void> {
+  async #release(file: DurableFile): Promise<void> {
     await this.#attempt('cannot close a segment', file.close());
   }
 

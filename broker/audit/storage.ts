@@ -1,7 +1,8 @@
 /**
  * The few file operations the log is built on, and what each of them promises after a loss of power.
  *
- * - What `append` wrote survives only once `sync` of that file resolved.
+ * - What `append` wrote survives only once `sync` of that file resolved; what the `append` of a file made by
+ *   `createDurable` wrote survives once that `append` resolved.
  * - A name that `create`, `rename`, `makeDirectory` or `remove` made or took away survives only once `syncDirectory` of
  *   the directory that holds it resolved. `rename` is atomic: after a crash there is the old file or the new one.
  * - After a failed `append` or `sync` the file may hold any part of what was written, and a later `sync` of it may
@@ -13,6 +14,8 @@
 export interface Storage {
   /** A new empty file. Rejects with `exists` when the name is taken. */
   create(path: string): Promise<AppendFile>;
+  /** Likewise. */
+  createDurable(path: string): Promise<DurableFile>;
   /** Rejects with `not-found`. */
   read(path: string): Promise<Uint8Array>;
   /** Replaces what is at `to`. */
@@ -28,10 +31,13 @@ export interface Storage {
   freeBytes(): Promise<number>;
 }
 
-export interface AppendFile {
+export interface DurableFile {
   append(bytes: Uint8Array): Promise<void>;
-  sync(): Promise<void>;
   close(): Promise<void>;
+}
+
+export interface AppendFile extends DurableFile {
+  sync(): Promise<void>;
 }
 
 export type StorageReason = 'not-found' | 'exists' | 'no-space' | 'failed';

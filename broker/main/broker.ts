@@ -174,7 +174,7 @@ export async function openCore(config: LastmileConfig, log: Log): Promise<Core> 
   });
   const pool = new TokenPool(keys, freezes, (workload) => policy.current.weight(workload));
   whenPumped = () => pool.pump();
-  const verifier = new SignatureVerifier();
+  const verifier = new SignatureVerifier({ isIdleInline: true });
   const encryptions = new EncryptionCounter(store, (key, reserved) =>
     log('warn', 'an AES-GCM key is half used up: create a new version', { key, reserved }),
   );

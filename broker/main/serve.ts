@@ -1,3 +1,4 @@
+import { setFlagsFromString } from 'node:v8';
 import { loadConfig } from '../config.ts';
 import { InitError } from '../init/init-error.ts';
 import { renewSvids, writeClientProfiles } from '../init/renew.ts';
@@ -52,6 +53,8 @@ async function renew(directory: string, log: Log): Promise<void> {
 
 /** `lastmile serve`: runs until SIGTERM or SIGINT; SIGHUP reads the policy again. */
 export async function serve(configPath: string, stdout: { write(text: string): unknown }): Promise<void> {
+  // As in its children (isolation.ts): one thread makes the garbage, and helpers take processors from the others.
+  setFlagsFromString('--no-parallel-scavenge');
   const log = createLog();
   const stopped = signalled(['SIGTERM', 'SIGINT']);
   const serving = await startServing(configPath, log);

@@ -22,9 +22,11 @@ export function entryUrl(pathWithoutExtension: string, root: string = treeRoot()
   return pathToFileURL(`${join(root, pathWithoutExtension)}${extension}`);
 }
 
-// `node:sqlite` writes files without any grant; SIGUSR1 would open the inspector for anybody who may signal.
+// `node:sqlite` writes files without any grant; SIGUSR1 would open the inspector for anybody who may signal. Young
+// generations are small here: helping threads wake up for them at more cost than they save.
 const EVERY_ROLE = [
   '--permission',
+  '--no-parallel-scavenge',
   '--no-experimental-sqlite',
   '--disable-sigusr1',
   '--disable-warning=ExperimentalWarning',

@@ -1,4 +1,4 @@
-import { type AppendFile, type Storage, StorageError } from '../../broker/audit/storage.ts';
+import { type AppendFile, type DurableFile, type Storage, StorageError } from '../../broker/audit/storage.ts';
 
 export type StepKind =
   | 'create'
@@ -123,6 +123,18 @@ export class FakeStorage implements Storage {
       directory.entries.set(name, file);
     });
     return new FakeFile(this, file, path);
+  }
+
+  /** Write and sync are two steps here as well: what the kernel does within one call can break between them. */
+  async createDurable(path: string): Promise<DurableFile> {
+    const file = await this.create(path);
+    return {
+      append: async (bytes) => {
+        await file.append(bytes);
+        await file.sync();
+      },
+      close: () => file.close(),
+    };
   }
 
   async read(path: string): Promise<Uint8Array> {

@@ -58,6 +58,26 @@ export function prepare(publicKey: Uint8Array, algorithm: SignatureAlgorithm): C
   }
 }
 
+/** Keys made ready, by the identity of their bytes' object, for as long as that object is in use elsewhere. */
+export class CheckCache {
+  readonly #keys = new WeakMap<Uint8Array, Map<SignatureAlgorithm, Checks>>();
+
+  /** @throws VerifierError as `prepare` does */
+  of(publicKey: Uint8Array, algorithm: SignatureAlgorithm): Checks {
+    let ready = this.#keys.get(publicKey);
+    if (ready === undefined) {
+      ready = new Map();
+      this.#keys.set(publicKey, ready);
+    }
+    let checks = ready.get(algorithm);
+    if (checks === undefined) {
+      checks = prepare(publicKey, algorithm);
+      ready.set(algorithm, checks);
+    }
+    return checks;
+  }
+}
+
 function parse(publicKey: Uint8Array): KeyObject {
   let key: KeyObject;
   let canonical: Buffer;

@@ -262,6 +262,83 @@ describe('threads', () => {
   });
 });
 
+describe('a question that meets no other', () => {
+  const small = signed('ES256', Buffer.from('alone'));
+
+  /** How many of these went to a thread, asked in one turn; all of them have to come out as they should. */
+  async function posted(asked: readonly [VerifyInput, boolean][]): Promise<number> {
+    const posting = vi.spyOn(Worker.prototype, 'postMessage');
+    const inline = new SignatureVerifier({ threads: 1, isIdleInline: true });
+    try {
+      const verdicts = await Promise.all(asked.map(([input]) => inline.verify(input)));
+      expect(verdicts).toEqual(asked.map(([, expected]) => expected));
+      // A batch is posted once; what it holds is counted by who asked for it.
+      return posting.mock.calls.length;
+    } finally {
+      posting.mockRestore();
+      await inline.close();
+    }
+  }
+
+  it.each(ALGORITHMS.filter((algorithm) => !['ES384', 'ES512'].includes(algorithm)))(
+    '%s: is answered at once, and answered rightly',
+    async (algorithm) => {
+      const good = signed(algorithm, Buffer.from('alone'));
+      expect(await posted([[good, true]])).toBe(0);
+      expect(await posted([[{ ...good, signature: flipped(good.signature, 9) }, false]])).toBe(0);
+      expect(await posted([[{ ...good, data: flipped(good.data, 3) }, false]])).toBe(0);
+      expect(await posted([[{ ...good, signature: good.signature.subarray(1) }, false]])).toBe(0);
+    },
+  );
+
+  it.each([
+    ['slow by its curve', signed('ES512', Buffer.from('alone'))],
+    ['an ECDSA digest', overDigest(small)],
+    ['long', signed('ES256', Buffer.alloc(4097))],
+    ['of a large RSA key', signed('RS256', Buffer.from('alone'), rsa(4104))],
+  ])('goes to a thread when it is %s', async (_, input) => {
+    expect(await posted([[input, true]])).toBe(1);
+  });
+
+  it('is the only one of its turn', async () => {
+    const bad: VerifyInput = { ...small, signature: flipped(small.signature, 9) };
+    expect(
+      await posted([
+        [bad, false],
+        [small, true],
+        [bad, false],
+      ]),
+    ).toBe(1);
+  });
+
+  it('waits behind others that are pending', async () => {
+    const posting = vi.spyOn(Worker.prototype, 'postMessage');
+    const inline = new SignatureVerifier({ threads: 1, isIdleInline: true });
+    try {
+      const first = [inline.verify(small), inline.verify(small)];
+      await new Promise((resolve) => setImmediate(resolve));
+      const before = posting.mock.calls.length;
+      const next = inline.verify(small);
+      await Promise.all([...first, next]);
+      expect(posting.mock.calls.length).toBe(before + 1);
+      expect(await inline.verify(small)).toBe(true);
+      expect(posting.mock.calls.length).toBe(before + 1);
+    } finally {
+      posting.mockRestore();
+      await inline.close();
+    }
+  });
+
+  it('has no verdict either when the key is no key, or the verifier is closed', async () => {
+    const inline = new SignatureVerifier({ threads: 1, isIdleInline: true });
+    await expect(inline.verify({ ...small, publicKey: small.publicKey.subarray(1) })).rejects.toMatchObject({
+      reason: 'key-rejected',
+    });
+    await inline.close();
+    await expect(inline.verify(small)).rejects.toMatchObject({ reason: 'closed' });
+  });
+});
+
 describe('throughput', () => {
   it('spends little more on ES256 than node:crypto alone', { retry: 2 }, async () => {
     const rounds = 40;

@@ -1,28 +1,23 @@
 import { parentPort } from 'node:worker_threads';
 import { readBatch, type Verdict, writeVerdicts } from './batch.ts';
-import { type Checks, prepare } from './check.ts';
-import type { SignatureAlgorithm } from './signature-verifier.ts';
+import { CheckCache } from './check.ts';
 import { VerifierError } from './verifier-error.ts';
 
 /**
  * The entry of a verifying thread: answers each batch with its verdicts, in order. Whatever it throws outside a single
  * question ends the thread, and with it everything in flight is rejected.
  */
-interface NumberedKey {
-  readonly spki: Uint8Array;
-  readonly ready: Map<SignatureAlgorithm, Checks>;
-}
-
-const keys = new Map<number, NumberedKey>();
+const keys = new Map<number, Uint8Array>();
+const checks = new CheckCache();
 
 function answer(batch: ArrayBuffer): Verdict[] {
   const verdicts: Verdict[] = [];
   readBatch(batch, {
     // Copied: a view would keep the whole batch alive for as long as the key is known.
-    key: (number, spki) => keys.set(number, { spki: spki.slice(), ready: new Map() }),
+    key: (number, spki) => keys.set(number, spki.slice()),
     question: (number, algorithm, content, data, signature) => {
       try {
-        verdicts.push(checksOf(number, algorithm)[content](data, signature));
+        verdicts.push(checks.of(keyOf(number), algorithm)[content](data, signature));
       } catch (error) {
         verdicts.push(verdictOf(error));
       }
@@ -31,14 +26,10 @@ function answer(batch: ArrayBuffer): Verdict[] {
   return verdicts;
 }
 
-function checksOf(number: number, algorithm: SignatureAlgorithm): Checks {
+function keyOf(number: number): Uint8Array {
   const key = keys.get(number);
   if (key === undefined) throw new Error(`no key has number ${number}`);
-  const known = key.ready.get(algorithm);
-  if (known !== undefined) return known;
-  const checks = prepare(key.spki, algorithm);
-  key.ready.set(algorithm, checks);
-  return checks;
+  return key;
 }
 
 function verdictOf(error: unknown): Verdict {
