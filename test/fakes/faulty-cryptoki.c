@@ -12,6 +12,7 @@
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -38,7 +39,7 @@ struct rule {
   uint32_t calls;     /* counted */
   uint32_t fired;     /* failures and changed bytes, counted */
   uint32_t in_flight; /* of this function */
-  uint32_t busy_us;   /* time spent in it, all threads together; goes round */
+  uint32_t busy_us;   /* time spent in it, not waiting for a place; all threads together; goes round */
 };
 
 struct control {
@@ -47,6 +48,7 @@ struct control {
   uint32_t sessions;      /* open in the process that initialised last */
   uint32_t finalized_in_flight;
   uint32_t in_flight;
+  uint32_t capacity;      /* delayed calls that run at once, the others wait in the module; 0: all */
 };
 
 struct list {
@@ -57,6 +59,10 @@ struct list {
 static struct control *control;
 static struct list *target;
 static struct list own;
+/* Places in the device, as many as `capacity` says: taken and given back by the threads of one process. */
+static pthread_mutex_t places = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t place_free = PTHREAD_COND_INITIALIZER;
+static uint32_t places_taken;
 
 static int take(uint32_t *left) {
   uint32_t now = __atomic_load_n(left, __ATOMIC_SEQ_CST);
@@ -73,6 +79,20 @@ static uint64_t now_us(void) {
 
 static void add(uint32_t *counter, int32_t n) { __atomic_add_fetch(counter, n, __ATOMIC_SEQ_CST); }
 
+static void take_place(void) {
+  pthread_mutex_lock(&places);
+  while (control->capacity > 0 && places_taken >= control->capacity) pthread_cond_wait(&place_free, &places);
+  places_taken++;
+  pthread_mutex_unlock(&places);
+}
+
+static void give_place(void) {
+  pthread_mutex_lock(&places);
+  places_taken--;
+  pthread_cond_signal(&place_free);
+  pthread_mutex_unlock(&places);
+}
+
 static void corrupt(int n, struct rule *rule, word d, word e, word f) {
   unsigned char *bytes = (unsigned char *)(n == WRAP_KEY ? e : d);
   word *length = (word *)(n == WRAP_KEY ? f : e);
@@ -86,13 +106,15 @@ static word run(int n, word a, word b, word c, word d, word e, word f, word g, w
   struct rule *rule = &control->rules[n];
   uint32_t delay_ms = __atomic_load_n(&rule->delay_ms, __ATOMIC_SEQ_CST);
   uint32_t code = 0, limit;
-  uint64_t began = now_us();
+  uint64_t began;
   word result;
   add(&rule->calls, 1);
   if (n == INITIALIZE) control->sessions = control->in_flight = 0;
   if (n == FINALIZE && __atomic_load_n(&control->in_flight, __ATOMIC_SEQ_CST) > 0) add(&control->finalized_in_flight, 1);
   add(&control->in_flight, 1);
   add(&rule->in_flight, 1);
+  if (delay_ms > 0) take_place();
+  began = now_us();
   if (delay_ms > 0) {
     struct timespec wait = {delay_ms / 1000, (long)(delay_ms % 1000) * 1000000};
     while (nanosleep(&wait, &wait) != 0) {}
@@ -115,6 +137,7 @@ static word run(int n, word a, word b, word c, word d, word e, word f, word g, w
     }
     if (code != 0) result = code;
   }
+  if (delay_ms > 0) give_place();
   add(&rule->busy_us, (int32_t)(now_us() - began));
   add(&rule->in_flight, -1);
   add(&control->in_flight, -1);

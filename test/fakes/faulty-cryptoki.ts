@@ -55,7 +55,7 @@ const FIELDS = {
   busyUs: 8,
 } as const;
 /** Fields of `struct control` behind the rules. */
-const TOTALS = { sessionLimit: 0, sessions: 1, finalizedInFlight: 2, inFlight: 3 } as const;
+const TOTALS = { sessionLimit: 0, sessions: 1, finalizedInFlight: 2, inFlight: 3, capacity: 4 } as const;
 const CRASH = 0xffffffff;
 export const ALWAYS = 0xffffffff;
 
@@ -75,7 +75,18 @@ export class FaultyCryptoki {
     // Workers drop to users of their own.
     chmodSync(this.#directory, 0o755);
     const source = fileURLToPath(new URL('faulty-cryptoki.c', import.meta.url));
-    execFileSync('gcc', ['-shared', '-fPIC', '-O1', '-Wall', '-Werror', '-o', this.module, source, '-ldl']);
+    execFileSync('gcc', [
+      '-shared',
+      '-fPIC',
+      '-O1',
+      '-Wall',
+      '-Werror',
+      '-o',
+      this.module,
+      source,
+      '-ldl',
+      '-lpthread',
+    ]);
     const file = join(this.#directory, 'control');
     writeFileSync(file, Buffer.alloc((FUNCTIONS * RULE_WORDS + Object.keys(TOTALS).length) * WORD_BYTES));
     chmodSync(file, 0o666);
@@ -119,6 +130,11 @@ export class FaultyCryptoki {
     this.#write(FUNCTIONS * RULE_WORDS + TOTALS.sessionLimit, sessions);
   }
 
+  /** Of the calls that are delayed no more than so many run at once, the others wait in the module; 0: no limit. */
+  set capacity(calls: number) {
+    this.#write(FUNCTIONS * RULE_WORDS + TOTALS.capacity, calls);
+  }
+
   /** Open now, as the module counts. */
   get sessions(): number {
     return this.#read(FUNCTIONS * RULE_WORDS + TOTALS.sessions);
@@ -153,6 +169,7 @@ export class FaultyCryptoki {
       for (const field of ['times', 'code', 'delayMs', 'corrupt'] as const) this.#set(call, field, 0);
     }
     this.sessionLimit = 0;
+    this.capacity = 0;
   }
 
   remove(): void {
