@@ -1,10 +1,9 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { callerOf, callFor, failureOf, KeyUseFixture, policyOf } from '../../test/fakes/key-use-fixture.ts';
+import { failureOf, KeyUseFixture, policyOf } from '../../test/fakes/key-use-fixture.ts';
+import { ALICE, callAdmin, operatorServicesOf } from '../../test/fakes/operator-services.ts';
 import { BrokerClock } from '../keyuse/clock.ts';
-import { codec } from '../proto/codec.ts';
-import { type OperatorServices, operatorHandlers, type ReadableLog } from './operator-service.ts';
+import type { OperatorServices } from './operator-service.ts';
 
-const ALICE = 'spiffe://example.org/human/alice';
 const HOUR = 3_600_000;
 const START = Date.parse('2026-11-21T08:00:00.000Z');
 
@@ -28,35 +27,11 @@ roles:
     synchronisation: () => 'unknown',
     onEvent: () => undefined,
   });
-  const { log: audit, ...parts } = fixture;
-  services = {
-    ...parts,
-    policy: () => fixture.policy,
-    trustDomains: ['example.org'],
-    encryptionsReserved: () => 0,
-    audit: audit as unknown as ReadableLog,
-    generation: () => 7,
-    verifierKey: () => '',
-    status: async () => ({}),
-    unblockToken: async () => undefined,
-    drainToken: () => 0,
-    undrainToken: () => undefined,
-    tokenLoad: (token) => fixture.pool.load(token),
-    policies: () => {
-      throw new Error('not asked here');
-    },
-    clock,
-  };
+  services = operatorServicesOf(fixture, { clock });
 });
 afterEach(() => fixture.close());
 
-async function admin(method: string, request: object): Promise<object> {
-  const handler = operatorHandlers(services).get(`/lastmile.v1.Admin/${method}`)!;
-  const bytes = codec<object, object>(`lastmile.v1.${method}Request`).encode(request);
-  return codec<object, object>(`lastmile.v1.${method}Response`).decode(
-    await handler(callerOf(ALICE), callFor(), bytes),
-  );
-}
+const admin = (method: string, request: object) => callAdmin(services, method, request);
 
 describe('a clock in doubt', () => {
   beforeEach(() => {

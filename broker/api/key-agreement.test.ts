@@ -1,12 +1,11 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { callerOf, callFor, KeyUseFixture, policyOf } from '../../test/fakes/key-use-fixture.ts';
+import { KeyUseFixture, policyOf } from '../../test/fakes/key-use-fixture.ts';
+import { ALICE, callAdmin, operatorServicesOf } from '../../test/fakes/operator-services.ts';
 import type { ApprovalUse, Petition } from '../approvals/approvals.ts';
 import { canonicalize } from '../audit/canonical.ts';
 import { Failure } from '../keyuse/failure.ts';
-import { codec } from '../proto/codec.ts';
-import { type OperatorServices, operatorHandlers, type ReadableLog } from './operator-service.ts';
+import type { OperatorServices } from './operator-service.ts';
 
-const ALICE = 'spiffe://example.org/human/alice';
 const POLICY = `
 version: 1
 approvers:
@@ -63,36 +62,11 @@ beforeEach(() => {
   fixture = new KeyUseFixture();
   fixture.policy = policyOf(POLICY);
   people = new People();
-  const { log: audit, ...parts } = fixture;
-  services = {
-    ...parts,
-    keyUse: fixture.keyUse,
-    policy: () => fixture.policy,
-    trustDomains: ['example.org'],
-    encryptionsReserved: () => 0,
-    audit: audit as unknown as ReadableLog,
-    generation: () => 7,
-    verifierKey: () => '',
-    status: async () => ({}),
-    unblockToken: async () => undefined,
-    drainToken: () => 0,
-    undrainToken: () => undefined,
-    tokenLoad: (token) => fixture.pool.load(token),
-    policies: () => {
-      throw new Error('not asked here');
-    },
-    clock: { now: () => Date.now(), doubtMs: () => 0, accept: () => undefined },
-    approvals: () => people,
-  };
+  services = operatorServicesOf(fixture, { approvals: () => people });
 });
 afterEach(() => fixture.close());
 
-async function admin(method: string, request: object): Promise<object> {
-  const handler = operatorHandlers(services).get(`/lastmile.v1.Admin/${method}`)!;
-  const bytes = codec<object, object>(`lastmile.v1.${method}Request`).encode(request);
-  const answer = await handler(callerOf(ALICE), callFor(), bytes);
-  return codec<object, object>(`lastmile.v1.${method}Response`).decode(answer);
-}
+const admin = (method: string, request: object) => callAdmin(services, method, request);
 
 const KEY = { key: 'app/new', algorithms: ['ES256'] };
 const required = { reason: 'APPROVAL_REQUIRED', metadata: { approval: 'a-1' } };

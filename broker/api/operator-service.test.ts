@@ -8,14 +8,13 @@ import {
   KeyUseFixture,
   policyOf,
 } from '../../test/fakes/key-use-fixture.ts';
+import { ALICE, callAdmin, operatorServicesOf } from '../../test/fakes/operator-services.ts';
 import { AuditError } from '../audit/entry.ts';
-import type { Call, Caller } from '../keyuse/call.ts';
+import type { Call } from '../keyuse/call.ts';
 import { Failure } from '../keyuse/failure.ts';
-import { codec } from '../proto/codec.ts';
-import { type OperatorServices, operatorHandlers, type ReadableLog } from './operator-service.ts';
+import { type OperatorServices, operatorHandlers } from './operator-service.ts';
 import type { PolicyVersions } from './policy-service.ts';
 
-const ALICE = 'spiffe://example.org/human/alice';
 const POLICY = `
 version: 1
 roles:
@@ -49,41 +48,12 @@ let services: OperatorServices;
 beforeEach(() => {
   fixture = new KeyUseFixture();
   fixture.policy = policyOf(POLICY);
-  const { log: audit, ...parts } = fixture;
-  services = {
-    ...parts,
-    keyUse: fixture.keyUse,
-    policy: () => fixture.policy,
-    trustDomains: ['example.org'],
-    encryptionsReserved: () => 0,
-    audit: audit as unknown as ReadableLog,
-    generation: () => 7,
-    verifierKey: () => '',
-    status: async () => ({}),
-    unblockToken: async () => undefined,
-    drainToken: (name) => {
-      named(name).drain();
-      return named(name).inFlight;
-    },
-    undrainToken: (name) => named(name).undrain(),
-    tokenLoad: (token) => fixture.pool.load(token),
-    policies: () => policies,
-    clock: { now: () => Date.now(), doubtMs: () => 0, accept: () => undefined },
-  };
+  services = operatorServicesOf(fixture, { policies: () => policies });
 });
 afterEach(() => fixture.close());
 
-const named = (name: string) => fixture.tokens.find((token) => token.name === name)!;
-
-async function admin(
-  method: string,
-  request: object,
-  { caller = callerOf(ALICE), call = callFor() }: { caller?: Caller; call?: Call } = {},
-): Promise<object> {
-  const handler = operatorHandlers(services).get(`/lastmile.v1.Admin/${method}`)!;
-  const bytes = codec<object, object>(`lastmile.v1.${method}Request`).encode(request);
-  return codec<object, object>(`lastmile.v1.${method}Response`).decode(await handler(caller, call, bytes));
-}
+const admin = (method: string, request: object, as?: Parameters<typeof callAdmin>[3]): Promise<object> =>
+  callAdmin(services, method, request, as);
 
 const freeze = (kind: string, subject: string) => admin('Freeze', { kind, subject, reason: 'drill' });
 const unfreeze = (kind: string, subject: string) => admin('Unfreeze', { kind, subject, reason: 'over' });
