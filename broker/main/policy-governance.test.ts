@@ -2,13 +2,13 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { FakePolicyLog } from '../../test/fakes/fake-policy-log.ts';
 import type { ApprovalUse, AskedApprovals, Petition } from '../approvals/approvals.ts';
 import { canonicalize } from '../audit/canonical.ts';
 import { AuditError, type EntryDraft } from '../audit/entry.ts';
 import { Failure } from '../keyuse/failure.ts';
 import { PolicyRows } from '../state/policy-rows.ts';
 import { StateStore } from '../state/state-store.ts';
-import type { PolicyLog } from './policy-activations.ts';
 import { policyHash } from './policy-history.ts';
 import { PolicyHolder } from './policy-holder.ts';
 
@@ -38,37 +38,6 @@ ${governance}rules:
 const [ONE, TWO, THREE] = [policy('sign'), policy('sign, verify'), policy('sign, mac')];
 const UNGOVERNED = policy('sign', '');
 const hashOf = (text: string): string => policyHash(Buffer.from(text));
-
-class Log implements PolicyLog {
-  readonly entries: EntryDraft[] = [];
-  failure: AuditError | undefined;
-  /** What an index that somebody edited does not find any more. */
-  isHidden: (draft: EntryDraft) => boolean = () => false;
-
-  async append(draft: EntryDraft) {
-    if (this.failure !== undefined) throw this.failure;
-    return { leafIndex: this.entries.push(draft) - 1 };
-  }
-
-  async *read(fromLeaf: number) {
-    for (const [leafIndex, entry] of this.entries.entries())
-      if (leafIndex >= fromLeaf) yield { leafIndex, entry: { ...entry, time: '2026-11-21T07:00:00.000Z' } };
-  }
-
-  async query({ kind, operation, decision, limit }: Parameters<PolicyLog['query']>[0]) {
-    return this.entries
-      .map(({ detail, ...entry }, leafIndex) => ({
-        leafIndex,
-        entry: { ...entry, time: '2026-11-21T07:00:00.000Z', detail },
-      }))
-      .filter(
-        ({ entry }) => entry.kind === kind && entry.operation === operation && entry.decision === decision,
-      )
-      .filter(({ leafIndex }) => !this.isHidden(this.entries[leafIndex]!))
-      .toReversed()
-      .slice(0, limit);
-  }
-}
 
 /** People who agree to what they are shown, and to nothing else: an approval is found by the whole petition. */
 class People implements AskedApprovals {
@@ -116,7 +85,7 @@ class People implements AskedApprovals {
 
 let directory: string;
 let file: string;
-let log: Log;
+let log: FakePolicyLog;
 let rows: PolicyRows;
 let people: People;
 let holder: PolicyHolder | undefined;
@@ -140,7 +109,7 @@ const propose = (held: PolicyHolder, text: string, by = ALICE) => held.propose(B
 beforeEach(async () => {
   directory = await mkdtemp(join(tmpdir(), 'policy-governance-'));
   file = join(directory, 'policy.yaml');
-  log = new Log();
+  log = new FakePolicyLog();
   rows = new PolicyRows(new StateStore(':memory:'));
   people = new People();
   await writeFile(file, ONE);

@@ -2,10 +2,10 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { AuditError, type EntryDraft } from '../audit/entry.ts';
+import { FakePolicyLog } from '../../test/fakes/fake-policy-log.ts';
+import { AuditError } from '../audit/entry.ts';
 import { PolicyRows } from '../state/policy-rows.ts';
 import { StateStore } from '../state/state-store.ts';
-import type { PolicyLog } from './policy-activations.ts';
 import { policyHash } from './policy-history.ts';
 import { PolicyHolder } from './policy-holder.ts';
 
@@ -25,40 +25,9 @@ rules:
 const [ONE, TWO] = [policy('sign'), policy('sign, verify')];
 const hashOf = (text: string): string => policyHash(Buffer.from(text));
 
-class Log implements PolicyLog {
-  readonly entries: EntryDraft[] = [];
-  failure: AuditError | undefined;
-  /** Called before an entry is on record. */
-  onAppend: ((draft: EntryDraft) => void) | undefined;
-
-  async append(draft: EntryDraft) {
-    this.onAppend?.(draft);
-    if (this.failure !== undefined) throw this.failure;
-    return { leafIndex: this.entries.push(draft) - 1 };
-  }
-
-  async *read(fromLeaf: number) {
-    for (const [leafIndex, entry] of this.entries.entries())
-      if (leafIndex >= fromLeaf) yield { leafIndex, entry: { ...entry, time: '2026-11-21T07:00:00.000Z' } };
-  }
-
-  async query({ kind, operation, decision, limit }: Parameters<PolicyLog['query']>[0]) {
-    return this.entries
-      .map(({ detail, ...entry }, leafIndex) => ({
-        leafIndex,
-        entry: { ...entry, time: '2026-11-21T07:00:00.000Z', detail },
-      }))
-      .filter(
-        ({ entry }) => entry.kind === kind && entry.operation === operation && entry.decision === decision,
-      )
-      .toReversed()
-      .slice(0, limit);
-  }
-}
-
 let directory: string;
 let file: string;
-let log: Log;
+let log: FakePolicyLog;
 let rows: PolicyRows;
 let holder: PolicyHolder | undefined;
 
@@ -79,7 +48,7 @@ async function open(): Promise<PolicyHolder> {
 beforeEach(async () => {
   directory = await mkdtemp(join(tmpdir(), 'policy-holder-'));
   file = join(directory, 'policy.yaml');
-  log = new Log();
+  log = new FakePolicyLog();
   rows = new PolicyRows(new StateStore(':memory:'));
   await writeFile(file, ONE);
 });
