@@ -83,6 +83,38 @@ export type KeySpec =
   | { readonly type: 'aes'; readonly bytes: 32 }
   | { readonly type: 'hmac'; readonly bytes: 32 | 48 | 64 };
 
+/** The key that an algorithm needs. RSA: `modulusBits` of the caller's choice. */
+export function specFor(algorithm: Algorithm, modulusBits: number): KeySpec {
+  switch (algorithm) {
+    case 'ES256':
+      return { type: 'ec', curve: 'P-256' };
+    case 'ES384':
+      return { type: 'ec', curve: 'P-384' };
+    case 'ES512':
+      return { type: 'ec', curve: 'P-521' };
+    case 'Ed25519':
+      return { type: 'ed25519' };
+    case 'RS256':
+    case 'RS384':
+    case 'RS512':
+    case 'PS256':
+    case 'PS384':
+    case 'PS512':
+    case 'RSA-OAEP-256':
+      return { type: 'rsa', modulusBits };
+    case 'HS256':
+      return { type: 'hmac', bytes: 32 };
+    case 'HS384':
+      return { type: 'hmac', bytes: 48 };
+    case 'HS512':
+      return { type: 'hmac', bytes: 64 };
+    case 'A256GCM':
+      return { type: 'aes', bytes: 32 };
+    default:
+      return algorithm satisfies never;
+  }
+}
+
 export type ObjectRef = number;
 
 export interface TokenInfo {

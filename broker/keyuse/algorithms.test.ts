@@ -1,8 +1,8 @@
 import { generateKeyPairSync, sign, verify } from 'node:crypto';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { ALGORITHMS } from '../../hsm-adapters/adapter.ts';
-import { ecdsaFromDer, ecdsaToDer, FACTS, normaliseEcdsa, parseAlgorithm, specFor } from './algorithms.ts';
+import { ALGORITHMS, specFor } from '../../hsm-adapters/adapter.ts';
+import { ecdsaFromDer, ecdsaToDer, FACTS, normaliseEcdsa, parseAlgorithm } from './algorithms.ts';
 
 const CURVES = [
   ['ES256', 'P-256'],

@@ -1,5 +1,5 @@
 import { hash } from 'node:crypto';
-import type { Algorithm, KeyPurpose, KeySpec } from '../../hsm-adapters/adapter.ts';
+import type { Algorithm, KeyPurpose } from '../../hsm-adapters/adapter.ts';
 
 /** What the broker must know of an algorithm: which keys it fits, and how its input is made. */
 export interface AlgorithmFacts {
@@ -61,38 +61,6 @@ export const FACTS: Readonly<Record<Algorithm, AlgorithmFacts>> = {
 export function parseAlgorithm(name: string): Algorithm | undefined {
   if (name === 'EdDSA') return 'Ed25519';
   return Object.hasOwn(FACTS, name) ? (name as Algorithm) : undefined;
-}
-
-/** The key that an algorithm needs. RSA: `modulusBits` of the caller's choice. */
-export function specFor(algorithm: Algorithm, modulusBits: number): KeySpec {
-  switch (algorithm) {
-    case 'ES256':
-      return { type: 'ec', curve: 'P-256' };
-    case 'ES384':
-      return { type: 'ec', curve: 'P-384' };
-    case 'ES512':
-      return { type: 'ec', curve: 'P-521' };
-    case 'Ed25519':
-      return { type: 'ed25519' };
-    case 'RS256':
-    case 'RS384':
-    case 'RS512':
-    case 'PS256':
-    case 'PS384':
-    case 'PS512':
-    case 'RSA-OAEP-256':
-      return { type: 'rsa', modulusBits };
-    case 'HS256':
-      return { type: 'hmac', bytes: 32 };
-    case 'HS384':
-      return { type: 'hmac', bytes: 48 };
-    case 'HS512':
-      return { type: 'hmac', bytes: 64 };
-    case 'A256GCM':
-      return { type: 'aes', bytes: 32 };
-    default:
-      return algorithm satisfies never;
-  }
 }
 
 export function sha256(bytes: Uint8Array): Buffer {

@@ -6,11 +6,12 @@ import {
   type KeySpec,
   type NewObject,
   type ObjectAttributes,
+  specFor,
   type TokenAdapter,
 } from '../../hsm-adapters/adapter.ts';
 import { isKeyName } from '../../policy/key-name.ts';
 import { toFailure } from './adapter-failure.ts';
-import { FACTS, parseAlgorithm, specFor } from './algorithms.ts';
+import { FACTS, parseAlgorithm } from './algorithms.ts';
 import { associatedDataFor, IV_BYTES, joinCiphertext } from './ciphertext.ts';
 import type { EncryptionCounter } from './encryption-counter.ts';
 import { Failure } from './failure.ts';

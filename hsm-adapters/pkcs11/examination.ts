@@ -1,5 +1,5 @@
 import crypto from 'node:crypto';
-import { ALGORITHMS, type Algorithm, type KeySpec } from '../adapter.ts';
+import { ALGORITHMS, type Algorithm, type KeySpec, specFor } from '../adapter.ts';
 import type { DoctorFinding, DoctorOrder, LoadFinding } from '../frames/doctor-frames.ts';
 import type { WorkerFailure } from '../frames/worker-frames.ts';
 import type { Profile } from '../profiles/profile.ts';
@@ -139,7 +139,7 @@ class Trial {
 
   /** The same key on one session, and then on more and more at once. Each signature is verified afterwards. */
   async load(algorithm: 'ES256' | 'RS256'): Promise<void> {
-    const key = this.#key(specFor(algorithm), 'sign');
+    const key = this.#key(trialSpec(algorithm), 'sign');
     if (typeof key === 'string') return;
     for (const sessions of powersUpTo(this.#sessions)) {
       this.#tell({ kind: 'step', step: `${algorithm} on ${sessions} sessions at once` });
@@ -149,7 +149,7 @@ class Trial {
 
   async #measure(algorithm: 'ES256' | 'RS256', key: TrialKey, sessions: number): Promise<LoadFinding> {
     const { operations, pool } = this.#worker(sessions);
-    this.#bind(operations, 1, key, specFor(algorithm));
+    this.#bind(operations, 1, key, trialSpec(algorithm));
     const times: number[] = [];
     const outcomes: { readonly message: Buffer; readonly signature: Buffer }[] = [];
     let failed = 0;
@@ -194,7 +194,7 @@ class Trial {
 
   /** Why it does not work; undefined when it does. */
   async #try(operations: Operations, algorithm: Algorithm): Promise<string | undefined> {
-    const spec = specFor(algorithm);
+    const spec = trialSpec(algorithm);
     const purpose = purposeOf(algorithm);
     const key = this.#key(spec, purpose);
     if (typeof key === 'string') return key;
@@ -343,33 +343,10 @@ class Trial {
   }
 }
 
-function specFor(algorithm: Algorithm): KeySpec {
-  switch (algorithm) {
-    case 'ES256':
-      return { type: 'ec', curve: 'P-256' };
-    case 'ES384':
-      return { type: 'ec', curve: 'P-384' };
-    case 'ES512':
-      return { type: 'ec', curve: 'P-521' };
-    case 'Ed25519':
-      return { type: 'ed25519' };
-    case 'A256GCM':
-      return { type: 'aes', bytes: 32 };
-    case 'HS256':
-    case 'HS384':
-    case 'HS512':
-      return { type: 'hmac', bytes: 64 };
-    case 'RS256':
-    case 'RS384':
-    case 'RS512':
-    case 'PS256':
-    case 'PS384':
-    case 'PS512':
-    case 'RSA-OAEP-256':
-      return { type: 'rsa', modulusBits: 2048 };
-    default:
-      return algorithm satisfies never;
-  }
+/** One key tries all three MACs: as long as the longest hash. */
+function trialSpec(algorithm: Algorithm): KeySpec {
+  const spec = specFor(algorithm, 2048);
+  return spec.type === 'hmac' ? { type: 'hmac', bytes: 64 } : spec;
 }
 
 function hashOf(algorithm: Algorithm): string {
