@@ -267,6 +267,17 @@ export function carrierTemplate(role: 'wrapping' | 'unwrapping' | 'local'): Attr
   ];
 }
 
+/** Of the public half, where it is made and where it is imported: it wraps, and does nothing else. */
+const TRANSPORT_PUBLIC_FLAGS: readonly Attribute[] = flags({
+  [CKA.TOKEN]: false,
+  [CKA.PRIVATE]: false,
+  [CKA.ENCRYPT]: false,
+  [CKA.VERIFY]: false,
+  [CKA.VERIFY_RECOVER]: false,
+  [CKA.WRAP]: true,
+  [CKA.DERIVE]: false,
+});
+
 /** The destination's RSA pair that a carrier key travels under: session objects, good for wrapping alone. */
 export function transportTemplates(modulusBits: number): { publicKey: Attribute[]; privateKey: Attribute[] } {
   return {
@@ -274,15 +285,7 @@ export function transportTemplates(modulusBits: number): { publicKey: Attribute[
       { type: CKA.CLASS, value: CKO.PUBLIC_KEY },
       { type: CKA.MODULUS_BITS, value: modulusBits },
       { type: CKA.PUBLIC_EXPONENT, value: EXPONENT_65537 },
-      ...flags({
-        [CKA.TOKEN]: false,
-        [CKA.PRIVATE]: false,
-        [CKA.ENCRYPT]: false,
-        [CKA.VERIFY]: false,
-        [CKA.VERIFY_RECOVER]: false,
-        [CKA.WRAP]: true,
-        [CKA.DERIVE]: false,
-      }),
+      ...TRANSPORT_PUBLIC_FLAGS,
     ],
     privateKey: [
       { type: CKA.CLASS, value: CKO.PRIVATE_KEY },
@@ -308,14 +311,6 @@ export function transportPublicTemplate(modulus: Buffer, exponent: Buffer): Attr
     { type: CKA.KEY_TYPE, value: CKK.RSA },
     { type: CKA.MODULUS, value: modulus },
     { type: CKA.PUBLIC_EXPONENT, value: exponent },
-    ...flags({
-      [CKA.TOKEN]: false,
-      [CKA.PRIVATE]: false,
-      [CKA.ENCRYPT]: false,
-      [CKA.VERIFY]: false,
-      [CKA.VERIFY_RECOVER]: false,
-      [CKA.WRAP]: true,
-      [CKA.DERIVE]: false,
-    }),
+    ...TRANSPORT_PUBLIC_FLAGS,
   ];
 }
