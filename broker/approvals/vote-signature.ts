@@ -55,13 +55,7 @@ export async function verifyVote(
         return signature satisfies never;
     }
   } catch (cause) {
-    if (
-      cause instanceof SshFormatError ||
-      cause instanceof JwsFormatError ||
-      cause instanceof AssertionFormatError
-    )
-      throw new VoteFormatError(cause.message, { cause });
-    throw cause;
+    throw asVoteFormatError(cause);
   }
 }
 
@@ -79,14 +73,17 @@ export function spkiOf(key: ApproverKey): Buffer {
         return key satisfies never;
     }
   } catch (cause) {
-    if (
-      cause instanceof SshFormatError ||
-      cause instanceof JwsFormatError ||
-      cause instanceof AssertionFormatError
-    )
-      throw new VoteFormatError(cause.message, { cause });
-    throw cause;
+    throw asVoteFormatError(cause);
   }
+}
+
+/** A format's own error as the one that callers know; whatever else went wrong stays what it is. */
+function asVoteFormatError(cause: unknown): unknown {
+  return cause instanceof SshFormatError ||
+    cause instanceof JwsFormatError ||
+    cause instanceof AssertionFormatError
+    ? new VoteFormatError(cause.message, { cause })
+    : cause;
 }
 
 /** SHA-256, base64url: what the entry of a use cites beside the leaf index of the vote. */
