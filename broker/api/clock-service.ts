@@ -1,7 +1,6 @@
-import type { Caller } from '../keyuse/call.ts';
 import { Failure } from '../keyuse/failure.ts';
 import type { AcceptClockRequest__Output } from '../proto/gen/lastmile/v1/AcceptClockRequest.ts';
-import type { AdminMethods } from './policy-service.ts';
+import type { OperatorMethods } from './operator-methods.ts';
 
 /** The broker's idea of the time. */
 export interface OperatorClock {
@@ -32,10 +31,7 @@ export function describeClock(clock: OperatorClock): {
 }
 
 /** Windows open and close by what is said here, so it is an entry, with the time before and after. */
-export function serveClock<Permission extends { readonly caller: Caller }>(
-  { serve, change, position }: AdminMethods<Permission>,
-  clock: OperatorClock,
-): void {
+export function serveClock({ serve, change, position }: OperatorMethods, clock: OperatorClock): void {
   serve<AcceptClockRequest__Output>('Admin', 'AcceptClock', async ({ reason }, permission) => {
     if (reason.trim() === '' || Buffer.byteLength(reason) > MAX_REASON_BYTES) {
       throw new Failure('REQUEST_INVALID', 'a reason of at most 256 bytes is required: it goes into the log');

@@ -2,8 +2,6 @@ import { createHash } from 'node:crypto';
 import { type PolicyCheck, waitsFor } from '../../policy/check.ts';
 import type { PolicySet } from '../../policy/decision.ts';
 import { AskedRequestError, questionOf } from '../../policy/explain-question.ts';
-import type { EntryValue } from '../audit/entry.ts';
-import type { Caller } from '../keyuse/call.ts';
 import { Failure } from '../keyuse/failure.ts';
 import type { ActivatePolicyRequest__Output } from '../proto/gen/lastmile/v1/ActivatePolicyRequest.ts';
 import type { CheckPolicyRequest__Output } from '../proto/gen/lastmile/v1/CheckPolicyRequest.ts';
@@ -11,8 +9,8 @@ import type { ExplainPolicyRequest__Output } from '../proto/gen/lastmile/v1/Expl
 import type { GetPolicyRequest__Output } from '../proto/gen/lastmile/v1/GetPolicyRequest.ts';
 import type { ListPoliciesRequest__Output } from '../proto/gen/lastmile/v1/ListPoliciesRequest.ts';
 import type { ProposePolicyRequest__Output } from '../proto/gen/lastmile/v1/ProposePolicyRequest.ts';
-import type { AdminMethod } from '../proto/methods.ts';
 import type { OperatorClock } from './clock-service.ts';
+import type { OperatorMethods } from './operator-methods.ts';
 
 /** The policy in force and those before it. */
 export interface PolicyVersions {
@@ -39,21 +37,6 @@ export interface PolicyVersions {
   activate(hash: string, by: string): Promise<{ readonly hash: string }>;
 }
 
-/** How Admin methods are served: operator-service.ts has it. */
-export interface AdminMethods<Permission extends { readonly caller: Caller }> {
-  serve<In>(
-    service: 'Admin',
-    name: AdminMethod,
-    run: (request: In, permission: Permission) => Promise<object> | object,
-  ): void;
-  change<T>(
-    permission: Permission,
-    detail: { readonly [name: string]: EntryValue | undefined },
-    run: () => T | Promise<T>,
-  ): Promise<{ readonly value: T; readonly leafIndex: number }>;
-  position(leafIndex: number): object;
-}
-
 const HASH = /^sha256:[0-9a-f]{64}$/;
 const MAX_REASON_BYTES = 256;
 const DEFAULT_LIMIT = 50;
@@ -61,8 +44,8 @@ const MAX_LIMIT = 1000;
 /** What a person reads; all of them are beside the act. */
 const MAX_DIFFERENCES = 1000;
 
-export function servePolicies<Permission extends { readonly caller: Caller }>(
-  { serve, change, position }: AdminMethods<Permission>,
+export function servePolicies(
+  { serve, change, position }: OperatorMethods,
   policies: () => PolicyVersions,
   { policy, clock }: { readonly policy: () => PolicySet; readonly clock: OperatorClock },
 ): void {
