@@ -13,7 +13,7 @@ import type { ListApprovalsRequest__Output } from '../proto/gen/lastmile/v1/List
 import type { RejectRequest__Output } from '../proto/gen/lastmile/v1/RejectRequest.ts';
 import type { WatchRequest__Output } from '../proto/gen/lastmile/v1/WatchRequest.ts';
 import type { WithdrawRequest__Output } from '../proto/gen/lastmile/v1/WithdrawRequest.ts';
-import type { ApprovalsMethod } from '../proto/methods.ts';
+import { APPROVALS_MESSAGES, type ApprovalsMethod } from '../proto/methods.ts';
 import type { Handler } from './key-use-service.ts';
 import { message, reply } from './messages.ts';
 
@@ -33,16 +33,6 @@ const DEFAULT_LIMIT = 100;
 const MAX_LIMIT = 1000;
 /** Before the caller's deadline, so that the answer arrives within it. */
 const ANSWER_MS = 250;
-const NAMES: Readonly<Record<ApprovalsMethod, string>> = {
-  List: 'ListApprovals',
-  Get: 'GetApproval',
-  GetAttachment: 'GetAttachment',
-  Approve: 'Approve',
-  Reject: 'Reject',
-  Withdraw: 'Withdraw',
-  Watch: 'Watch',
-  AcceptState: 'AcceptState',
-};
 
 /** Approvals as RPCs: who calls, as what; everything else is the service's to say. */
 export function approvalsHandlers(services: ApprovalsServices): ReadonlyMap<string, Handler> {
@@ -53,8 +43,8 @@ export function approvalsHandlers(services: ApprovalsServices): ReadonlyMap<stri
     name: ApprovalsMethod,
     run: (request: In, caller: Caller, call: Call) => Promise<object> | object,
   ): void {
-    const request = message<In>(`${NAMES[name]}Request`);
-    const response = reply(`${NAMES[name]}Response`);
+    const request = message<In>(`${APPROVALS_MESSAGES[name]}Request`);
+    const response = reply(`${APPROVALS_MESSAGES[name]}Response`);
     handlers.set(`/lastmile.v1.Approvals/${name}`, async (caller, call, payload) => {
       await services.identify(caller, call, `Approvals.${name}`);
       return response(await run(request.decode(payload), caller, call));

@@ -1,7 +1,7 @@
 import type { MethodDefinition } from '@grpc/proto-loader';
 import { codec } from '../proto/codec.ts';
 import type { ApprovalsDefinition } from '../proto/gen/lastmile/v1/Approvals.ts';
-import type { ApprovalsMethod } from '../proto/methods.ts';
+import { APPROVALS_MESSAGES, type ApprovalsMethod } from '../proto/methods.ts';
 import { type CallOptions, type ConnectOptions, Transport, type UnaryMethod } from './transport.ts';
 
 export type ApprovalsRequest<M extends ApprovalsMethod> =
@@ -15,16 +15,6 @@ export type ApprovalsResponse<M extends ApprovalsMethod> =
 
 /** A list of the longest acts. */
 const MAX_RESPONSE_BYTES = 32 * 1024 * 1024;
-const MESSAGES: Readonly<Record<ApprovalsMethod, string>> = {
-  List: 'ListApprovals',
-  Get: 'GetApproval',
-  GetAttachment: 'GetAttachment',
-  Approve: 'Approve',
-  Reject: 'Reject',
-  Withdraw: 'Withdraw',
-  Watch: 'Watch',
-  AcceptState: 'AcceptState',
-};
 
 /** What approvers call on the control gateway. @throws as `connect` of client.ts does */
 export async function connectApprover(options: ConnectOptions): Promise<ApproverClient> {
@@ -47,8 +37,10 @@ export class ApproverClient implements AsyncDisposable {
   ): Promise<ApprovalsResponse<M>> {
     const method: UnaryMethod<ApprovalsRequest<M> & object, ApprovalsResponse<M> & object> = {
       path: `/lastmile.v1.Approvals/${name}`,
-      request: codec<ApprovalsRequest<M> & object, never>(`lastmile.v1.${MESSAGES[name]}Request`),
-      response: codec<never, ApprovalsResponse<M> & object>(`lastmile.v1.${MESSAGES[name]}Response`),
+      request: codec<ApprovalsRequest<M> & object, never>(`lastmile.v1.${APPROVALS_MESSAGES[name]}Request`),
+      response: codec<never, ApprovalsResponse<M> & object>(
+        `lastmile.v1.${APPROVALS_MESSAGES[name]}Response`,
+      ),
     };
     return this.#transport.unary(method, request as ApprovalsRequest<M> & object, options);
   }

@@ -72,6 +72,18 @@ export type AdminMethod = (typeof ADMIN)[number];
 export type AuditMethod = (typeof AUDIT)[number];
 export type ApprovalsMethod = (typeof APPROVALS)[number];
 
+/** What its messages are named by: `<name>Request`, `<name>Response`. Those of the other services, by the method. */
+export const APPROVALS_MESSAGES: Readonly<Record<ApprovalsMethod, string>> = {
+  List: 'ListApprovals',
+  Get: 'GetApproval',
+  GetAttachment: 'GetAttachment',
+  Approve: 'Approve',
+  Reject: 'Reject',
+  Withdraw: 'Withdraw',
+  Watch: 'Watch',
+  AcceptState: 'AcceptState',
+};
+
 function number(service: ServiceName, names: readonly string[], first: number): Method[] {
   return names.map((name, i) => ({
     number: first + i,
