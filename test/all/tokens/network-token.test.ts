@@ -77,6 +77,8 @@ class FaultyPath {
 }
 
 const HANG_LIMIT_MS = 1500;
+/** So long that workers are replaced several times, each to hang like the one before. */
+const STOPPED_MS = 30_000;
 
 let module: ModuleUnderTest;
 let path: FaultyPath;
@@ -132,6 +134,9 @@ const signed = (outcomes: readonly Outcome[]) => outcomes.filter(({ signature })
 const reasons = (outcomes: readonly Outcome[]) =>
   new Set(outcomes.flatMap(({ failure }) => failure?.reason ?? []));
 
+/** Both tokens have work when the trouble begins. */
+const REQUESTS_BEFORE = 100;
+
 /** What a test does at the begin of a trouble, once it is seen, and when it ends. */
 interface Course {
   readonly begin?: () => void;
@@ -148,8 +153,10 @@ async function through(
   const [token] = all.adapters as [(typeof all.adapters)[number]];
   const { loginGeneration } = token;
   let isOver = false;
+  let asked = 0;
+  const underWay = Promise.withResolvers<void>();
   const act = async (): Promise<void> => {
-    await new Promise((resolve) => setTimeout(resolve, 300));
+    await underWay.promise;
     path.trouble = trouble;
     begin();
     try {
@@ -167,7 +174,15 @@ async function through(
   const acting = act().finally(() => {
     isOver = true;
   });
-  const outcomes = await all.load(12, () => isOver, 1000);
+  const outcomes = await all.load(
+    12,
+    () => {
+      asked += 1;
+      if (asked === REQUESTS_BEFORE) underWay.resolve();
+      return isOver;
+    },
+    1000,
+  );
   await acting;
   expect(all.findings(outcomes)).toEqual([]);
   expect(signed(outcomes).length).toBeGreaterThan(100);
@@ -238,7 +253,7 @@ describe('a network token', () => {
     expect(outcomes.filter(({ failure }) => failure !== undefined).length).toBeLessThanOrEqual(17);
   });
 
-  it('that is stopped for longer than a hang may last fails calls by their deadline, and serves when it goes on', async () => {
+  it('that is stopped for half a minute, longer than a hang may last, fails calls by their deadline, and serves when it goes on', async () => {
     const [token] = all.adapters;
     const stopped: number[] = [];
     const { restarts } = token!.worker!;
@@ -249,8 +264,8 @@ describe('a network token', () => {
           stopped.push(pid);
         }
       },
-      // The worker that comes next hangs at the same server.
-      meanwhile: () => new Promise((resolve) => setTimeout(resolve, 2 * HANG_LIMIT_MS)),
+      // The workers that come next hang at the same server.
+      meanwhile: () => new Promise((resolve) => setTimeout(resolve, STOPPED_MS)),
       end: () => {
         for (const pid of stopped) process.kill(pid, 'SIGCONT');
       },
