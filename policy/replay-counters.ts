@@ -3,7 +3,7 @@
  * exact; the broker's own are built for speed and for surviving a crash.
  */
 import type { Guard, Limit } from './decision.ts';
-import { parseSpiffeId } from './spiffe-id.ts';
+import { limitSubject } from './limit-subject.ts';
 
 /** What of a request limits look at. */
 export interface CountedRequest {
@@ -78,7 +78,7 @@ export class ReplayLimits {
   #named(limit: Limit, request: CountedRequest, what: string, make: () => Counter): Counter {
     const name = JSON.stringify([
       limit.id,
-      subjectOf(limit, request),
+      limitSubject(limit.by, request.spiffeId, request.key),
       what,
       limit.window,
       limit.perMs ?? null,
@@ -89,23 +89,6 @@ export class ReplayLimits {
       this.#counters.set(name, counter);
     }
     return counter;
-  }
-}
-
-function subjectOf({ by }: Limit, { spiffeId, key }: CountedRequest): string {
-  switch (by) {
-    case 'workload':
-      return spiffeId;
-    case 'key':
-      return key;
-    case 'workload-and-key':
-      return `${spiffeId} ${key}`;
-    case 'trust-domain':
-      return parseSpiffeId(spiffeId).trustDomain;
-    case 'rule':
-      return '';
-    default:
-      return by satisfies never;
   }
 }
 

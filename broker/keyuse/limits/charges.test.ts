@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { Limit, LimitScope } from '../../../policy/decision.ts';
-import { chargesFor, decodeCharges, encodeCharges, MAX_CHARGES_BYTES, subjectOf } from './charges.ts';
+import { chargesFor, decodeCharges, encodeCharges, MAX_CHARGES_BYTES } from './charges.ts';
 
 const ID = 'spiffe://example.org/ns/payments/sa/api';
 const SCOPES: readonly LimitScope[] = ['workload', 'key', 'workload-and-key', 'trust-domain', 'rule'];
@@ -18,17 +18,6 @@ function limit(by: LimitScope, rest: Partial<Limit> = {}): Limit {
 }
 
 describe('charges', () => {
-  it('say whom each scope counts', () => {
-    expect(SCOPES.map((by) => subjectOf(by, ID, 'payments/jwt'))).toEqual([
-      ID,
-      'payments/jwt',
-      `${ID} payments/jwt`,
-      'example.org',
-      '',
-    ]);
-    expect(subjectOf('trust-domain', 'spiffe://example.org', 'k')).toBe('example.org');
-  });
-
   it('count calls by one and bytes by their number', () => {
     const limits = [limit('key'), limit('rule', { unit: 'bytes' })];
     const charges = chargesFor(limits, { spiffeId: ID, key: 'k', bytes: 312 });

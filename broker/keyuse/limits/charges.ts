@@ -1,4 +1,5 @@
 import type { Limit, LimitScope } from '../../../policy/decision.ts';
+import { limitSubject } from '../../../policy/limit-subject.ts';
 import type { EntryValue } from '../../audit/entry.ts';
 import type { Charge } from './limits.ts';
 
@@ -36,29 +37,11 @@ const SCOPES: ReadonlyMap<unknown, LimitScope> = new Map(
   Object.entries(LETTERS).map(([scope, letter]) => [letter, scope as LimitScope]),
 );
 
-/** Whom a limit counts. */
-export function subjectOf(by: LimitScope, spiffeId: string, key: string): string {
-  switch (by) {
-    case 'workload':
-      return spiffeId;
-    case 'key':
-      return key;
-    case 'workload-and-key':
-      return `${spiffeId} ${key}`;
-    case 'trust-domain':
-      return trustDomainOf(spiffeId);
-    case 'rule':
-      return '';
-    default:
-      return by satisfies never;
-  }
-}
-
 /** What one use takes from the limits of the rule that allows it. */
 export function chargesFor(limits: readonly Limit[], use: LimitedUse): readonly Charge[] {
   return limits.map((limit) => ({
     limit,
-    subject: subjectOf(limit.by, use.spiffeId, use.key),
+    subject: limitSubject(limit.by, use.spiffeId, use.key),
     amount: limit.unit === 'bytes' ? use.bytes : 1,
   }));
 }
@@ -101,7 +84,7 @@ export function decodeCharges(encoded: unknown, spiffeId: string, key: string): 
       throw new TypeError('a charge is [rest of the name, scope, amount, milliseconds]');
     return {
       counter: prefix + rest,
-      subject: subjectOf(by, spiffeId, key),
+      subject: limitSubject(by, spiffeId, key),
       amount,
       perMs: perMs === 0 ? undefined : perMs,
     };
@@ -120,10 +103,4 @@ function commonPrefix(names: readonly string[]): string {
 
 function isCount(value: unknown): value is number {
   return Number.isSafeInteger(value) && (value as number) >= 0;
-}
-
-function trustDomainOf(spiffeId: string): string {
-  const start = 'spiffe://'.length;
-  const end = spiffeId.indexOf('/', start);
-  return end === -1 ? spiffeId.slice(start) : spiffeId.slice(start, end);
 }
