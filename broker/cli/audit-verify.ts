@@ -1,11 +1,8 @@
-import { readFile } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
 import type { Command } from 'commander';
-import { type LogReport, type ReadPublished, verifyLog } from '../audit/tlog/verify-log.ts';
-import { LastmileError } from '../client/errors.ts';
-import type { OperatorClient } from '../client/operator-client.ts';
+import { type LogReport, verifyLog } from '../audit/tlog/verify-log.ts';
 import { asOperator, type ConnectionFlags, withConnection } from './connection.ts';
 import { type CliContext, CliError, EXIT } from './context.ts';
+import { publishedBy, publishedIn } from './log-entries.ts';
 import { fields, json, printable, write } from './output.ts';
 import { givenVerifierKey } from './verifier-key.ts';
 
@@ -55,21 +52,10 @@ async function verifyOnline(context: CliContext, flags: Flags): Promise<Verifica
     flags.verifierKey === undefined ? undefined : await givenVerifierKey(context, flags.verifierKey);
   return await asOperator(context, flags, async (client) => {
     const named = (await client.audit('GetCheckpoint', { fresh: true })).verifierKey;
-    const report = await verifyLog({ read: readThrough(client), verifierKey: given ?? named });
+    // What the broker does not have is a finding: a file that the log needs.
+    const report = await verifyLog({ read: publishedBy(client).read, verifierKey: given ?? named });
     return { report, isKeyFromBroker: given === undefined };
   });
-}
-
-/** What the broker does not have, it calls an invalid request; that a needed file is missing is a finding. */
-function readThrough(client: OperatorClient): ReadPublished {
-  return async (path) => {
-    try {
-      return (await client.audit('ReadTile', { path })).content;
-    } catch (error) {
-      if (error instanceof LastmileError && error.reason === 'REQUEST_INVALID') return undefined;
-      throw error;
-    }
-  };
 }
 
 async function verifyDirectory(
@@ -82,16 +68,7 @@ async function verifyDirectory(
       advice: 'give --verifier-key; `lastmile audit checkpoint --json` shows it',
     });
   }
-  const root = resolve(context.cwd, directory);
-  const read: ReadPublished = async (path) => {
-    try {
-      return await readFile(join(root, path));
-    } catch (cause) {
-      const { code } = cause as NodeJS.ErrnoException;
-      if (code === 'ENOENT') return undefined;
-      throw new CliError(EXIT.usage, `cannot read ${join(directory, path)}: ${code}`, { cause });
-    }
-  };
+  const { read } = publishedIn(context, directory);
   return {
     report: await verifyLog({ read, verifierKey: await givenVerifierKey(context, verifierKey) }),
     isKeyFromBroker: false,
