@@ -1,6 +1,5 @@
 import {
   AdapterError,
-  ALGORITHMS,
   type DecryptOperation,
   type EncryptResult,
   type LoginLedger,
@@ -23,25 +22,16 @@ import {
 } from '../frames/child-process.ts';
 import type { ChildUser } from '../frames/child-side.ts';
 import { type FrameChannel, FrameError } from '../frames/frame-channel.ts';
-import { entryUrl, treeRoot, workerFlags } from '../frames/isolation.ts';
-import {
-  type AdministrationRequest,
-  type WorkerFailure,
-  WorkerFrame,
-  type WorkerStart,
-} from '../frames/worker-frames.ts';
-import type { Profile } from '../profiles/profile.ts';
+import { type AdministrationRequest, type WorkerFailure, WorkerFrame } from '../frames/worker-frames.ts';
 import { findProfile, PROFILE_NAMES } from '../profiles/profiles.ts';
+import { LoginGate } from './login-gate.ts';
 import { type PinSource, pinSource } from './pin-source.ts';
 import { remoteAdministration } from './remote-administration.ts';
+import { RemoteOperations } from './remote-operations.ts';
 import { type Decode, RequestTable } from './request-table.ts';
-import {
-  detach,
-  readEncryptResult,
-  readFailure,
-  readLoginOutcome,
-  readTokenInfo,
-} from './worker-messages.ts';
+import { type Phase, TokenStatus } from './token-status.ts';
+import { readFailure, readLoginOutcome, readTokenInfo } from './worker-messages.ts';
+import { startMessage, workerSpec } from './worker-start.ts';
 
 /** What the supervisor needs of its worker process: `SupervisedChild`, or a fake in tests. */
 export type WorkerProcess = Pick<
@@ -79,68 +69,43 @@ const RESTARTS = { firstDelayMs: 50, maxDelayMs: 5_000, healthyAfterMs: 30_000 }
 const PROBATION = 16;
 
 /**
- * - `idle`: no worker was ever started
- * - `starting`: Start is sent; `logging-in`: an attempt is on record and Login is sent
- * - `serving`: `probation` counts down good answers after a failure; drained, it serves those alone who do not ask the pool
- * - `down`: the worker died, or is about to; a replacement comes after the back-off
- * - `blocked`: only `unblock` helps
- * - `closing`, `closed`: for good
- */
-type Phase =
-  | { readonly kind: 'idle' }
-  | { readonly kind: 'starting' }
-  | { readonly kind: 'logging-in' }
-  | { readonly kind: 'serving'; readonly isDegraded: boolean; readonly isDrained: boolean }
-  | { readonly kind: 'down'; readonly cause: string }
-  | { readonly kind: 'blocked'; readonly by: 'login' | 'finding'; readonly advice: string }
-  | { readonly kind: 'closing' }
-  | { readonly kind: 'closed' };
-
-/**
  * One token's worker process, seen from the broker.
  *
- * Owns the worker, the table of what it was asked, and the decision whether C_Login may be called:
- *   - an attempt is in the ledger, durable, before Login is sent
- *   - a rejected PIN, or an attempt whose outcome nobody knows, is never tried again without `unblock`; the one
- *     exception is a token whose flags are known to tell a wrong PIN and do not
- *   - `#enter` is the only place that changes the state
+ * Owns the worker, the table of what it was asked, and what moves the token from one phase to the next: the worker's
+ * frames, its death, and an operator's word. How an operation is framed is in `remote-operations.ts`, whether C_Login
+ * may be called in `login-gate.ts`; that the gate is asked, and an attempt on record, before Login leaves is `#found`.
  *
- * Over 400 lines because the state machine and what moves it stay in one place: whether C_Login may be called is read
- * from top to bottom here.
+ * Over 400 lines because everything that moves a token from one phase to another is in one place: spread over files,
+ * nobody could tell which of two moves comes first.
  *
- * A crash of the broker between the record and the outcome leaves an attempt unfinished, and so spent.
+ * A crash of the broker takes the worker with it; what was in flight may have happened.
  */
 class TokenSupervisor implements TokenAdapter {
   readonly administration: TokenAdministration;
   readonly #config: TokenConfig;
-  readonly #ledger: LoginLedger;
   readonly #log: (line: string) => void;
   readonly #timers: Timers;
   readonly #pipelining: number;
   readonly #pin: PinSource;
-  readonly #profile: Profile;
+  readonly #gate: LoginGate;
   readonly #worker: WorkerProcess;
   readonly #requests: RequestTable;
-  readonly #listeners = new Set<(token: TokenAdapter) => void>();
-  #phase: Phase = { kind: 'idle' };
+  readonly #operations: RemoteOperations;
+  readonly #status: TokenStatus;
   #channel: FrameChannel | undefined;
   #info: TokenInfo | undefined;
   #loginGeneration = 0;
   #inFlightLimit = 0;
+  /** Good answers still to come before a degraded token counts as healthy. */
   #probation = 0;
   /** An operator's word: it holds for every worker to come. */
   #isDrained: boolean;
   #cancelStartLimit: (() => void) | undefined;
   #whenDrained: (() => void) | undefined;
   #closing: Promise<void> | undefined;
-  /** Headers are written here and copied into the channel's buffer before the next one. */
-  readonly #header: Buffer = Buffer.alloc(40);
-  /** Why the last worker died: to be told while its successor starts. */
-  #lastCause: string | undefined;
 
   constructor(options: TokenAdapterOptions) {
     const { config, ledger, user, log } = options;
-    const root = options.root ?? treeRoot();
     const profile = findProfile(config.profile);
     if (profile === undefined) {
       throw new Error(
@@ -148,17 +113,18 @@ class TokenSupervisor implements TokenAdapter {
       );
     }
     this.#config = config;
-    this.#ledger = ledger;
     this.#log = (line) => log(`token \`${config.name}\`: ${line}`);
     this.#timers = options.timers ?? systemTimers;
     this.#isDrained = options.isDrained ?? false;
     this.#pipelining = options.pipelining ?? DEFAULT_PIPELINING;
-    this.#profile = profile;
     this.#pin = pinSource(config.pin, this.#log);
+    this.#gate = new LoginGate(config.name, ledger, this.#pin, profile.pinFlagsReliable, this.#log);
+    this.#status = new TokenStatus(config.name, this.#log);
     this.#requests = new RequestTable(this.#timers, {
       cancel: (id) => this.#channel?.send(WorkerFrame.Cancel, id),
       hangs: () => this.#replaceWorker(`the module has not answered for ${config.hangLimitMs} ms`),
     });
+    this.#operations = new RemoteOperations(this.#requests, config.hangLimitMs, () => this.#admit());
     this.administration = remoteAdministration(
       (request, decode) => this.#administer(request, decode),
       (error) => {
@@ -166,21 +132,11 @@ class TokenSupervisor implements TokenAdapter {
         if (!(error instanceof AdapterError)) this.#log(`release failed: ${String(error)}`);
       },
     );
-    const spec: ChildSpec = {
-      role: 'token-worker',
-      name: config.name,
-      entry: entryUrl('hsm-adapters/pkcs11/worker', root),
-      flags: workerFlags(root, { module: config.module, pinFile: this.#pin.file }),
-      env: workerEnvironment(config),
-      cwd: config.directory,
-      user,
-      wireDescriptor5: this.#pin.wire,
-    };
     const startWorker =
       options.startWorker ??
       ((worker, handlers) =>
         new SupervisedChild(worker, handlers, { timers: this.#timers, restartPolicy: RESTARTS }));
-    this.#worker = startWorker(spec, {
+    this.#worker = startWorker(workerSpec(config, this.#pin, user, options.root), {
       started: (channel) => this.#started(channel),
       frame: (type, id, payload) => this.#receive(type, id, payload),
       exited: (exit) => this.#exited(exit),
@@ -189,12 +145,16 @@ class TokenSupervisor implements TokenAdapter {
     this.#worker.start();
   }
 
+  get #phase(): Phase {
+    return this.#status.phase;
+  }
+
   get name(): string {
     return this.#config.name;
   }
 
   get state(): TokenState {
-    return publicState(this.#phase);
+    return this.#status.state;
   }
 
   get info(): TokenInfo | undefined {
@@ -202,23 +162,7 @@ class TokenSupervisor implements TokenAdapter {
   }
 
   get advice(): string | undefined {
-    const phase = this.#phase;
-    if (phase.kind === 'blocked') return phase.advice;
-    const failures = this.#worker.consecutiveFailures;
-    if (phase.kind === 'down' || phase.kind === 'starting') {
-      const cause = phase.kind === 'down' ? phase.cause : this.#lastCause;
-      if (failures > 1) {
-        return `the token worker died ${failures} times in a row${cause === undefined ? '' : `, the last time: ${cause}`}; look at the module, its configuration and the path to the HSM`;
-      }
-      return cause;
-    }
-    if (phase.kind === 'serving' && phase.isDrained) {
-      const left = this.#requests.operations;
-      return `taken out of service by an operator${left === 0 ? '' : `, ${left} operations are still running`}; \`lastmile tokens undrain ${this.name}\` brings it back`;
-    }
-    if (phase.kind === 'serving' && phase.isDegraded)
-      return 'operations failed on this token lately; see the log';
-    return undefined;
+    return this.#status.advice(this.#worker.consecutiveFailures, this.#requests.operations);
   }
 
   get inFlight(): number {
@@ -239,20 +183,7 @@ class TokenSupervisor implements TokenAdapter {
   }
 
   sign(operation: SignOperation, context: OperationContext): Promise<Uint8Array> {
-    const channel = this.#admit();
-    if (channel instanceof AdapterError) return Promise.reject(channel);
-    return this.#requests.operation<Uint8Array>(
-      context,
-      this.#config.hangLimitMs,
-      readSignature,
-      (id, left) => {
-        const header = this.#header;
-        header.writeUInt32BE(operation.object, 0);
-        header[4] = ALGORITHMS.indexOf(operation.algorithm);
-        header.writeUInt32BE(left, 5);
-        channel.send(WorkerFrame.Sign, id, header.subarray(0, 9), operation.data);
-      },
-    );
+    return this.#operations.sign(operation, context);
   }
 
   encrypt(
@@ -261,59 +192,20 @@ class TokenSupervisor implements TokenAdapter {
     associatedData: Uint8Array,
     context: OperationContext,
   ): Promise<EncryptResult> {
-    const channel = this.#admit();
-    if (channel instanceof AdapterError) return Promise.reject(channel);
-    const length = plaintext.byteLength;
-    const decode = (payload: Buffer) => readEncryptResult(payload, length);
-    return this.#requests.operation(context, this.#config.hangLimitMs, decode, (id, left) => {
-      const header = this.#header;
-      header.writeUInt32BE(object, 0);
-      header.writeUInt32BE(left, 4);
-      header.writeUInt32BE(associatedData.byteLength, 8);
-      channel.send(WorkerFrame.Encrypt, id, header.subarray(0, 12), associatedData, plaintext);
-    });
+    return this.#operations.encrypt(object, plaintext, associatedData, context);
   }
 
   decrypt(operation: DecryptOperation, context: OperationContext): Promise<Uint8Array> {
-    const channel = this.#admit();
-    if (channel instanceof AdapterError) return Promise.reject(channel);
-    const { object, algorithm, iv, sealed, associatedData, notSession } = operation;
-    if (iv.byteLength > 0xff) {
-      return Promise.reject(new AdapterError('REQUEST_INVALID', 'the IV is too long', { performed: 'no' }));
-    }
-    return this.#requests.operation<Uint8Array>(context, this.#config.hangLimitMs, detach, (id, left) => {
-      const header = this.#header;
-      header.writeUInt32BE(object, 0);
-      header[4] = ALGORITHMS.indexOf(algorithm);
-      header.writeUInt32BE(left, 5);
-      header.writeUInt16BE(notSession ?? 0xffff, 9);
-      header[11] = iv.byteLength;
-      header.writeUInt32BE(associatedData.byteLength, 12);
-      const [before, after] = [header.subarray(0, 12), header.subarray(12, 16)];
-      channel.send(WorkerFrame.Decrypt, id, before, iv, after, associatedData, sealed);
-    });
+    return this.#operations.decrypt(operation, context);
   }
 
   random(bytes: number, context: OperationContext): Promise<Uint8Array> {
-    const channel = this.#admit();
-    if (channel instanceof AdapterError) return Promise.reject(channel);
-    const decode = (payload: Buffer) => {
-      if (payload.length !== bytes) throw new FrameError('token worker: random bytes of the wrong length');
-      return detach(payload);
-    };
-    return this.#requests.operation<Uint8Array>(context, this.#config.hangLimitMs, decode, (id, left) => {
-      const header = this.#header;
-      header.writeUInt32BE(left, 0);
-      header.writeUInt32BE(bytes, 4);
-      channel.send(WorkerFrame.Random, id, header.subarray(0, 8));
-    });
+    return this.#operations.random(bytes, context);
   }
 
   watch(listener: (token: TokenAdapter) => void): () => void {
     // Wrapped: the same function watching twice is two watchers.
-    const own = (token: TokenAdapter) => listener(token);
-    this.#listeners.add(own);
-    return () => this.#listeners.delete(own);
+    return this.#status.watch(() => listener(this));
   }
 
   quarantine(finding: string): void {
@@ -323,32 +215,17 @@ class TokenSupervisor implements TokenAdapter {
 
   /** Whatever the phase: what was found counts for the next worker, and for the next broker. */
   #leaveService(finding: string): void {
-    let durability = '';
-    try {
-      if (this.#info !== undefined) this.#ledger.recordFinding(this.#info.serial, finding);
-    } catch (error) {
-      durability = ' (not durable: a restart of the broker would forget it)';
-      this.#log(`the finding could not be recorded: ${messageOf(error)}`);
-    }
-    this.#block('finding', this.#adviceFor(finding + durability));
-  }
-
-  #adviceFor(finding: string): string {
-    return `${finding}; find out why, then \`lastmile tokens unblock ${this.name}\``;
+    this.#block('finding', this.#gate.recordFinding(this.#info?.serial, finding));
   }
 
   async unblock(): Promise<void> {
     if (this.#phase.kind !== 'blocked') return;
     // Of a token that was never reached nothing is in the ledger.
-    if (this.#info !== undefined) {
-      this.#ledger.clear(this.#info.serial);
-      // A finding behind a blocked login was not what the operator was shown.
-      if (this.#phase.by === 'finding') this.#ledger.clearFinding(this.#info.serial);
-    }
+    if (this.#info !== undefined) this.#gate.clear(this.#info.serial, this.#phase.by);
     await this.#worker.stop();
     // Somebody else may have unblocked or closed it meanwhile.
     if (this.#phase.kind !== 'blocked') return;
-    this.#enter({ kind: 'starting' });
+    this.#status.enter({ kind: 'starting' });
     this.#worker.start();
   }
 
@@ -367,7 +244,7 @@ class TokenSupervisor implements TokenAdapter {
   }
 
   #serve(isDegraded: boolean): void {
-    this.#enter({ kind: 'serving', isDegraded, isDrained: this.#isDrained });
+    this.#status.enter({ kind: 'serving', isDegraded, isDrained: this.#isDrained });
   }
 
   close(): Promise<void> {
@@ -377,7 +254,7 @@ class TokenSupervisor implements TokenAdapter {
 
   async #close(): Promise<void> {
     if (this.#phase.kind === 'serving' && this.#requests.operations + this.#requests.administrations > 0) {
-      this.#enter({ kind: 'closing' });
+      this.#status.enter({ kind: 'closing' });
       await new Promise<void>((resolve) => {
         const cancel = this.#timers.after(DRAIN_LIMIT_MS, resolve);
         this.#whenDrained = () => {
@@ -386,7 +263,7 @@ class TokenSupervisor implements TokenAdapter {
         };
       });
     }
-    this.#enter({ kind: 'closed' });
+    this.#status.enter({ kind: 'closed' });
     await this.#worker.stop({
       farewell: (channel) => {
         channel.send(WorkerFrame.Stop, 0);
@@ -430,22 +307,12 @@ class TokenSupervisor implements TokenAdapter {
 
   #started(channel: FrameChannel): void {
     this.#channel = channel;
-    const { name, module, profile, serial, label, sessions, hangLimitMs } = this.#config;
-    const start: WorkerStart = {
-      token: name,
-      module,
-      profile,
-      serial,
-      label,
-      pin: this.#pin.start,
-      sessions,
-    };
-    channel.send(WorkerFrame.Start, 0, Buffer.from(JSON.stringify(start)));
-    const limitMs = Math.max(LEAST_START_LIMIT_MS, hangLimitMs);
+    channel.send(WorkerFrame.Start, 0, startMessage(this.#config, this.#pin));
+    const limitMs = Math.max(LEAST_START_LIMIT_MS, this.#config.hangLimitMs);
     this.#cancelStartLimit = this.#timers.after(limitMs, () =>
       this.#replaceWorker(`not ready ${limitMs} ms after its start`),
     );
-    this.#enter({ kind: 'starting' });
+    this.#status.enter({ kind: 'starting' });
   }
 
   /** A throw ends the worker. */
@@ -480,52 +347,32 @@ class TokenSupervisor implements TokenAdapter {
   }
 
   #found(info: TokenInfo): void {
-    if (this.#phase.kind === 'blocked' || isOver(this.#phase)) return;
+    if (this.#phase.kind === 'blocked' || this.#status.isOver) return;
     if (this.#phase.kind !== 'starting') throw new FrameError('token worker: Found out of turn');
     const { serial, label } = this.#config;
     if ((serial !== undefined && info.serial !== serial) || (label !== undefined && info.label !== label)) {
       throw new FrameError(`token worker: found token ${info.serial} instead of the configured one`);
     }
     this.#info = { ...info, sessions: Math.min(info.sessions, this.#config.sessions) };
-    const finding = this.#ledger.finding(info.serial);
+    const finding = this.#gate.finding(info.serial);
     if (finding !== undefined) {
-      this.#block('finding', this.#adviceFor(finding));
+      this.#block('finding', finding);
       return;
     }
-    const refusal = this.#whyNotLogIn(info);
+    const refusal = this.#gate.refusal(info);
     if (refusal !== undefined) {
       this.#block('login', refusal);
       return;
     }
     try {
       // Durable before Login leaves. If it cannot be made durable, nobody logs in.
-      this.#ledger.recordAttempt(info.serial, this.#pin.reference);
+      this.#gate.recordAttempt(info.serial);
     } catch (error) {
       this.#replaceWorker(`the login attempt could not be recorded: ${messageOf(error)}`);
       return;
     }
     this.#channel?.send(WorkerFrame.Login, 0);
-    this.#enter({ kind: 'logging-in' });
-  }
-
-  // Proven by token-supervisor.test.ts, "one wrong PIN is one Login".
-  #whyNotLogIn(info: TokenInfo): string | undefined {
-    const unblock = `then \`lastmile tokens unblock ${this.name}\``;
-    if (info.pinLocked) return `the token says that its PIN is locked: have it reset, ${unblock}`;
-    const known = this.#ledger.lookup(info.serial, this.#pin.reference);
-    switch (known) {
-      case 'clear':
-        return undefined;
-      case 'rejected':
-        return `the token rejected the PIN of ${this.#pin.reference}: correct it, ${unblock}`;
-      case 'unfinished': {
-        const isUncounted = this.#profile.pinFlagsReliable && !info.pinCountLow && !info.pinFinalTry;
-        if (isUncounted) return undefined;
-        return `a login was begun and its outcome is not known: make sure that the PIN of ${this.#pin.reference} is right, ${unblock}`;
-      }
-      default:
-        return known satisfies never;
-    }
+    this.#status.enter({ kind: 'logging-in' });
   }
 
   #loggedIn(payload: Buffer): void {
@@ -533,10 +380,10 @@ class TokenSupervisor implements TokenAdapter {
     const info = this.#info;
     // Blocked or closed while the token was asked: what came of the attempt is on record all the same.
     const isExpected = this.#phase.kind === 'logging-in';
-    if (info === undefined || (!isExpected && this.#phase.kind !== 'blocked' && !isOver(this.#phase))) {
+    if (info === undefined || (!isExpected && this.#phase.kind !== 'blocked' && !this.#status.isOver)) {
       throw new FrameError('token worker: LoggedIn out of turn');
     }
-    if (outcome !== 'error') this.#record(info, outcome);
+    if (outcome !== 'error') this.#gate.recordOutcome(info.serial, outcome);
     if (!isExpected) return;
     this.#cancelStartLimit?.();
     this.#cancelStartLimit = undefined;
@@ -548,10 +395,7 @@ class TokenSupervisor implements TokenAdapter {
         this.#serve(false);
         break;
       case 'rejected':
-        this.#block(
-          'login',
-          `the token rejected the PIN of ${this.#pin.reference} (${ckr ?? 'no code'}): correct it, then \`lastmile tokens unblock ${this.name}\``,
-        );
+        this.#block('login', this.#gate.adviceForRejected(ckr));
         break;
       case 'error':
         this.#replaceWorker(`login failed (${ckr ?? 'no code'})`);
@@ -561,20 +405,10 @@ class TokenSupervisor implements TokenAdapter {
     }
   }
 
-  #record(info: TokenInfo, outcome: 'accepted' | 'rejected'): void {
-    try {
-      this.#ledger.recordOutcome(info.serial, this.#pin.reference, outcome);
-    } catch (error) {
-      // The attempt stays on record as unfinished, which counts as spent: safe, and the operator hears of it.
-      this.#log(`the outcome of the login could not be recorded: ${messageOf(error)}`);
-    }
-  }
-
   #gone(failure: WorkerFailure): void {
     const text = failure.ckr === undefined ? failure.message : `${failure.message} (${failure.ckr})`;
     this.#log(`the worker gives up: ${text}`);
-    const unblock = `then \`lastmile tokens unblock ${this.name}\``;
-    if (failure.reason === 'TOKEN_LOGIN_BLOCKED') this.#block('login', `${text}; correct it, ${unblock}`);
+    if (failure.reason === 'TOKEN_LOGIN_BLOCKED') this.#block('login', this.#gate.adviceForUnusable(text));
     else if (failure.reason === 'INVARIANT_BROKEN') this.#leaveService(text);
     else this.#replaceWorker(text);
   }
@@ -584,10 +418,10 @@ class TokenSupervisor implements TokenAdapter {
     this.#channel = undefined;
     this.#cancelStartLimit?.();
     this.#cancelStartLimit = undefined;
-    if (!isOver(this.#phase) && this.#phase.kind !== 'blocked') {
+    if (!this.#status.isOver && this.#phase.kind !== 'blocked') {
       const cause = this.#phase.kind === 'down' ? this.#phase.cause : how;
       this.#log(`the worker is gone: ${cause}${isChain(error) ? `: ${messageOf(error.cause)}` : ''}`);
-      this.#enter({ kind: 'down', cause });
+      this.#status.enter({ kind: 'down', cause });
     }
     this.#requests.failAll(`the worker of token \`${this.name}\` is gone: ${how}`);
     this.#answered();
@@ -595,13 +429,13 @@ class TokenSupervisor implements TokenAdapter {
 
   /** Not an orderly stop: what is in the module's hands may never come back. */
   #replaceWorker(cause: string): void {
-    if (this.#phase.kind !== 'blocked' && !isOver(this.#phase)) this.#enter({ kind: 'down', cause });
+    if (this.#phase.kind !== 'blocked' && !this.#status.isOver) this.#status.enter({ kind: 'down', cause });
     this.#worker.kill(new Error(cause));
   }
 
   #block(by: 'login' | 'finding', advice: string): void {
-    if (this.#phase.kind === 'blocked' || isOver(this.#phase)) return;
-    this.#enter({ kind: 'blocked', by, advice });
+    if (this.#phase.kind === 'blocked' || this.#status.isOver) return;
+    this.#status.enter({ kind: 'blocked', by, advice });
     // A new worker would ask the same token the same thing.
     this.#worker
       .stop()
@@ -632,23 +466,6 @@ class TokenSupervisor implements TokenAdapter {
     this.#whenDrained();
     this.#whenDrained = undefined;
   }
-
-  #enter(phase: Phase): void {
-    // Nothing leaves these two but by `unblock`, which enters `starting`, and `close`.
-    if (this.#phase.kind === 'closed') return;
-    if (this.#phase.kind === 'closing' && phase.kind !== 'closed') return;
-    if (phase.kind === 'down') this.#lastCause = phase.cause;
-    else if (phase.kind === 'serving' || phase.kind === 'blocked') this.#lastCause = undefined;
-    this.#phase = phase;
-    for (const listener of [...this.#listeners]) {
-      try {
-        listener(this);
-      } catch (error) {
-        // A watcher's mistake must not end the worker whose frame was being read.
-        this.#log(`a watcher failed: ${messageOf(error)}`);
-      }
-    }
-  }
 }
 
 /** Starts the worker of one token. Throws when the configuration cannot work; the token itself may be away. */
@@ -656,52 +473,9 @@ export function createTokenAdapter(options: TokenAdapterOptions): TokenAdapter {
   return new TokenSupervisor(options);
 }
 
-function publicState(phase: Phase): TokenState {
-  switch (phase.kind) {
-    case 'idle':
-    case 'starting':
-    case 'logging-in':
-      return 'starting';
-    case 'serving':
-      return phase.isDrained ? 'draining' : phase.isDegraded ? 'degraded' : 'ready';
-    case 'down':
-    case 'closed':
-      return 'down';
-    case 'blocked':
-      return 'blocked';
-    case 'closing':
-      return 'draining';
-    default:
-      return phase satisfies never;
-  }
-}
-
-function isOver(phase: Phase): boolean {
-  return phase.kind === 'closing' || phase.kind === 'closed';
-}
-
 /** A failure that says something about the token, not about the request. */
 function isTokensOwn({ reason }: WorkerFailure): boolean {
   return reason === 'TOKEN_UNREACHABLE' || reason === 'SESSION_LOST' || reason === 'SESSION_LIMIT';
-}
-
-/** Signatures and MACs; a plaintext may be empty. */
-function readSignature(payload: Buffer): Uint8Array {
-  if (payload.length === 0) throw new FrameError('token worker: an empty result');
-  return detach(payload);
-}
-
-/**
- * The module's own variables and nothing else: none that makes Node or the dynamic linker run other code. One
- * thread for each session, and one that is free.
- */
-function workerEnvironment(config: TokenConfig): Record<string, string> {
-  for (const name of Object.keys(config.environment)) {
-    if (/^(NODE_|LD_|UV_|OPENSSL_CONF$)/i.test(name)) {
-      throw new Error(`token \`${config.name}\`: \`${name}\` may not be set for a token worker`);
-    }
-  }
-  return { ...config.environment, UV_THREADPOOL_SIZE: String(Math.min(1024, config.sessions + 1)) };
 }
 
 function isChain(error: Error | undefined): error is Error {
