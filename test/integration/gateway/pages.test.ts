@@ -202,12 +202,15 @@ describe('the pages', () => {
       });
     const open = Array.from({ length: 12 }, () => post('/api/approvals', '{}'));
     let refused = 0;
-    for (const response of open)
-      void response.then(({ status }) => {
-        if (status === 429) refused += 1;
-      });
+    const allRefused = new Promise<void>((resolve) => {
+      for (const response of open)
+        void response.then(({ status }) => {
+          if (status === 429) refused += 1;
+          if (refused === 4) resolve();
+        });
+    });
     // Refused at once, while the others wait: 8 of them.
-    await broker.until(() => release.length === 8 && refused === 4);
+    await Promise.all([broker.until(() => release.length === 8), allRefused]);
     for (const go of release) go();
     const statuses = (await Promise.all(open)).map(({ status }) => status).sort();
     expect(statuses).toEqual([...Array(8).fill(200), ...Array(4).fill(429)]);
