@@ -4,13 +4,13 @@ import { AuditError } from '../audit/entry.ts';
 import { FileStorage } from '../audit/file-storage.ts';
 import { openAuditLog, type Sequencer } from '../audit/sequencer.ts';
 import { parseTreeHead } from '../audit/tlog/checkpoint.ts';
-import { formatVerifierKey, makeVerifierKey } from '../audit/tlog/note.ts';
 import { loadConfig } from '../config.ts';
 import { KeyCatalog } from '../keyuse/key-catalog.ts';
 import { PolicyRows } from '../state/policy-rows.ts';
 import { SignedTreeMemory } from '../state/signed-tree-memory.ts';
 import { StateStore } from '../state/state-store.ts';
 import { lastInLog, policyDispute } from './policy-activations.ts';
+import { verifierKeyOf } from './signed-log.ts';
 
 /** The log cannot be gone on with, or need not be accepted. */
 export class AcceptError extends Error {
@@ -58,9 +58,7 @@ export async function acceptLog(configPath: string, why: string, now: Date = new
         origin,
         verifierKeys: new KeyCatalog(store)
           .versions(key)
-          .flatMap(({ objects }) =>
-            objects.map(({ publicKey }) => formatVerifierKey(makeVerifierKey(origin, publicKey.slice(-32)))),
-          ),
+          .flatMap(({ objects }) => objects.map((object) => verifierKeyOf(origin, object))),
         signedTree,
         indexPath: join(config.state, 'audit-index.db'),
       });

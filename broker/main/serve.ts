@@ -3,7 +3,8 @@ import { loadConfig } from '../config.ts';
 import { InitError } from '../init/init-error.ts';
 import { renewSvids, writeClientProfiles } from '../init/renew.ts';
 import { createLog, type Log } from '../telemetry/log.ts';
-import { type Core, type Listening, listen, openCore } from './broker.ts';
+import { type Core, openCore } from './broker.ts';
+import { type Listening, listen } from './listening.ts';
 
 export interface Serving extends Listening {
   readonly core: Core;

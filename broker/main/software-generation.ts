@@ -3,15 +3,69 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { TokenAdapter } from '../../hsm-adapters/adapter.ts';
-import type { EntryDraft } from '../audit/entry.ts';
+import { treeRoot } from '../../hsm-adapters/frames/isolation.ts';
+import type { AuditLog, EntryDraft } from '../audit/entry.ts';
+import type { Log } from '../telemetry/log.ts';
+
+/** Of the product, as package.json has it. */
+export const VERSION = (
+  JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }
+).version;
 
 const SOURCES = ['broker', 'policy', 'hsm-adapters'];
+
+export interface GenerationOptions {
+  readonly audit: Pick<AuditLog, 'append'>;
+  readonly configSha256: string;
+  readonly policyHash: () => string;
+  readonly tokens: readonly TokenAdapter[];
+  readonly log: Log;
+}
 
 /**
  * What decides: digests of the build, lockfile, Node, configuration, policy and modules, and what each token says
  * it is. One entry at every start, and again when a token comes back as another; all others refer to it.
  */
-export async function softwareGeneration(options: {
+export class SoftwareGeneration {
+  readonly #options: GenerationOptions;
+  readonly #announced = new Map<TokenAdapter, string>();
+  #current = 0;
+
+  constructor(options: GenerationOptions) {
+    this.#options = options;
+  }
+
+  /** Leaf index of the newest entry; 0 before the first. */
+  get current(): number {
+    return this.#current;
+  }
+
+  /** Writes an entry. @throws AuditError */
+  async announce(): Promise<void> {
+    const { audit, configSha256, policyHash, tokens } = this.#options;
+    for (const token of tokens) this.#announced.set(token, tokenFingerprint(token));
+    const draft = await softwareGeneration({
+      root: treeRoot(),
+      version: VERSION,
+      configSha256,
+      policyHash: policyHash(),
+      tokens,
+    });
+    this.#current = (await audit.append(draft)).leafIndex;
+  }
+
+  /** Writes another entry when the token is not what it was in the last one. Nothing waits for it. */
+  tokenChanged(token: TokenAdapter): void {
+    const before = this.#announced.get(token);
+    if (token.state === 'ready' && before !== undefined && before !== tokenFingerprint(token)) {
+      this.announce().catch((error) =>
+        this.#options.log('error', 'the software generation is not on record', { error: String(error) }),
+      );
+    }
+  }
+}
+
+async function softwareGeneration(options: {
   readonly root: string;
   readonly version: string;
   readonly configSha256: string;
@@ -38,7 +92,7 @@ export async function softwareGeneration(options: {
 }
 
 /** Changes when a token was replaced, upgraded, or has another module. */
-export function tokenFingerprint(token: TokenAdapter): string {
+function tokenFingerprint(token: TokenAdapter): string {
   return JSON.stringify(describeToken(token));
 }
 
