@@ -2,11 +2,18 @@
 import { X509Certificate } from 'node:crypto';
 import { existsSync, readFileSync, type Stats, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import type { YamlPath } from '../policy/source.ts';
 
 /** Stands beside everything that `lastmile init` makes for development. */
 export const DEVELOPMENT_MARKER = 'DEVELOPMENT';
 
 export type FileFinding = string | undefined;
+
+/** Where findings go. */
+export interface Findings {
+  /** Nothing for `undefined`. */
+  add(path: YamlPath, message: FileFinding, expected?: string): void;
+}
 
 export function findMissing(path: string): FileFinding {
   const found = status(path);

@@ -1,9 +1,9 @@
 /** The parts of lastmile.yaml about what people and receivers outside see: the approvers' pages, and who is told. */
 import { isAbsolute, resolve } from 'node:path';
-import type { YamlPath } from '../policy/source.ts';
 import { quoteSource } from '../policy/source-issue.ts';
 import {
   type FileFinding,
+  type Findings,
   findChangeable,
   findDevelopmentMarker,
   findExposed,
@@ -12,11 +12,6 @@ import {
 import type { ConfigDocument } from './config-schema.ts';
 import { isLoopback, type ListenAddress } from './config-values.ts';
 import type { Destination } from './courier/courier-frames.ts';
-
-/** Where findings go. */
-interface Findings {
-  add(path: YamlPath, message: FileFinding): void;
-}
 
 export interface PagesConfig {
   readonly address: ListenAddress;
