@@ -1,51 +1,28 @@
-import { constants, createPublicKey, publicEncrypt, randomBytes } from 'node:crypto';
+import { createPublicKey, randomBytes } from 'node:crypto';
 import {
   AdapterError,
-  type Algorithm,
-  type KeyPurpose,
-  type KeySpec,
   type NewObject,
   type ObjectAttributes,
   specFor,
   type TokenAdapter,
 } from '../../hsm-adapters/adapter.ts';
-import { isKeyName } from '../../policy/key-name.ts';
 import { toFailure } from './adapter-failure.ts';
-import { FACTS, parseAlgorithm } from './algorithms.ts';
-import { associatedDataFor, IV_BYTES, joinCiphertext } from './ciphertext.ts';
 import type { EncryptionCounter } from './encryption-counter.ts';
 import { Failure } from './failure.ts';
-import {
-  type KeyCatalog,
-  type KeyVersion,
-  publishKey,
-  type TokenObject,
-  type Verification,
-} from './key-catalog.ts';
-import {
-  canaryHeader,
-  differenceFrom,
-  joinCanary,
-  macChallenge,
-  RESERVED_PREFIX,
-  type TokenKeys,
-} from './token-keys.ts';
+import { type KeyCatalog, type KeyVersion, publishKey, type TokenObject } from './key-catalog.ts';
+import { fits, type KeyOptions, type KeyPlan, planKey } from './key-plan.ts';
+import { makeProof } from './key-proof.ts';
+import type { TokenKeys } from './token-keys.ts';
+import { differenceFrom, kindOf } from './token-object.ts';
 
-export interface CreateKeyOptions {
-  readonly key: string;
-  readonly purpose: string;
-  readonly algorithms: readonly string[];
+export interface CreateKeyOptions extends KeyOptions {
   /** Names; empty: all that serve. */
   readonly tokens: readonly string[];
   /** 0: 2048. */
   readonly modulusBits: number;
-  /** Empty: always. */
-  readonly verify: string;
-  /** Bare messages and digests are signed although a rule of typed signing names the key. Default no. */
-  readonly rawSigning?: boolean | undefined;
 }
 
-export interface ImportKeyOptions extends Omit<CreateKeyOptions, 'tokens' | 'modulusBits'> {
+export interface ImportKeyOptions extends KeyOptions {
   readonly token: string;
   readonly source:
     | { readonly ckaId: string }
@@ -58,17 +35,6 @@ export interface ImportKeyOptions extends Omit<CreateKeyOptions, 'tokens' | 'mod
       };
 }
 
-interface Plan {
-  readonly name: string;
-  readonly purpose: KeyPurpose;
-  readonly algorithms: readonly Algorithm[];
-  readonly spec: KeySpec;
-  readonly verify: Verification;
-  readonly rawSigning: boolean;
-}
-
-const PROOF_MS = 10_000;
-const CANARY_BYTES = 32;
 const WRAP_MECHANISMS = ['rsa-oaep-sha1', 'rsa-oaep-sha256', 'aes-kw', 'aes-kwp'] as const;
 
 /**
@@ -106,7 +72,7 @@ export class KeyAdministration {
   }
 
   async #create(options: CreateKeyOptions): Promise<KeyVersion> {
-    const plan = this.#plan(options, options.modulusBits === 0 ? 2048 : options.modulusBits);
+    const plan = planKey(this.#catalog, options, options.modulusBits === 0 ? 2048 : options.modulusBits);
     const tokens = this.#tokens(options.tokens);
     for (const token of tokens) {
       const lacking = plan.algorithms.find((algorithm) => !token.info!.algorithms.includes(algorithm));
@@ -143,7 +109,7 @@ export class KeyAdministration {
 
   /** Objects on every token, in the order of `tokens`; `made` tells what to remove if a later step fails. */
   async #make(
-    plan: Plan,
+    plan: KeyPlan,
     named: NewObject,
     tokens: readonly TokenAdapter[],
     made: TokenAdapter[],
@@ -190,7 +156,7 @@ export class KeyAdministration {
     const { source } = options;
     const [token] = this.#tokens([options.token]) as [TokenAdapter];
     // Refused before the token is asked. How many bits an RSA key has, the object tells.
-    const asked = this.#plan(options, 2048);
+    const asked = planKey(this.#catalog, options, 2048);
     const ref = 0xffff_ffff;
     let unwrapped: NewObject | undefined;
     try {
@@ -219,7 +185,7 @@ export class KeyAdministration {
       }
       this.#refuseOwned(token, attributes);
       const bits = attributes.spec.type === 'rsa' ? attributes.spec.modulusBits : 2048;
-      const plan = { ...this.#plan(options, bits), spec: attributes.spec };
+      const plan = { ...planKey(this.#catalog, options, bits), spec: attributes.spec };
       if (!plan.algorithms.every((algorithm) => fits(attributes.spec, specFor(algorithm, bits))))
         throw new Failure(
           'REQUEST_INVALID',
@@ -250,7 +216,7 @@ export class KeyAdministration {
   }
 
   async #adopt(
-    plan: Plan,
+    plan: KeyPlan,
     madeInTurn: readonly { token: TokenAdapter; attributes: ObjectAttributes }[],
     provenance: string,
     number: number,
@@ -264,7 +230,7 @@ export class KeyAdministration {
         tokenSerial: token.info!.serial,
         ckaId: attributes.ckaId,
         publicKey: attributes.publicKey,
-        proof: await this.#makeProof(plan, identity, token, attributes),
+        proof: await makeProof({ ...plan, ...identity }, token, attributes, this.#encryptions),
       });
     }
     const version: KeyVersion = {
@@ -297,104 +263,6 @@ export class KeyAdministration {
     return version;
   }
 
-  /** A canary ciphertext, or a MAC over a reserved input; nothing for key pairs. */
-  async #makeProof(
-    plan: Plan,
-    identity: { name: string; version: number },
-    token: TokenAdapter,
-    attributes: ObjectAttributes,
-  ): Promise<Uint8Array> {
-    if (plan.purpose === 'sign') return new Uint8Array();
-    const ref = 0xffff_fffe;
-    const context = { deadline: performance.now() + PROOF_MS };
-    await token.administration.bind(ref, { ckaId: attributes.ckaId, kind: kindOf(plan) });
-    try {
-      if (plan.purpose === 'mac') {
-        return await token.sign(
-          { object: ref, algorithm: plan.algorithms[0]!, data: macChallenge(identity) },
-          context,
-        );
-      }
-      const header = canaryHeader(
-        identity,
-        plan.algorithms[0] === 'RSA-OAEP-256' ? 'RSA-OAEP-256' : 'A256GCM',
-      );
-      const plaintext = randomBytes(CANARY_BYTES);
-      if (plan.spec.type === 'rsa') {
-        const sealed = publicEncrypt(
-          {
-            key: Buffer.from(attributes.publicKey),
-            format: 'der',
-            type: 'spki',
-            padding: constants.RSA_PKCS1_OAEP_PADDING,
-            oaepHash: 'sha256',
-          },
-          plaintext,
-        );
-        return joinCanary(plaintext, joinCiphertext(header, new Uint8Array(), sealed));
-      }
-      this.#encryptions.take(identity.name, identity.version);
-      const { iv, sealed } = await token.encrypt(
-        ref,
-        plaintext,
-        associatedDataFor(header, RESERVED_PREFIX),
-        context,
-      );
-      if (iv.length !== IV_BYTES)
-        throw new Failure('KEY_UNUSABLE', 'the token made an IV of the wrong length');
-      return joinCanary(plaintext, joinCiphertext(header, iv, sealed));
-    } finally {
-      token.administration.release(ref);
-    }
-  }
-
-  #plan(options: Omit<CreateKeyOptions, 'tokens' | 'modulusBits'>, modulusBits: number): Plan {
-    const invalid = (text: string): Failure => new Failure('REQUEST_INVALID', text);
-    if (!isKeyName(options.key))
-      throw invalid(
-        'key name must be segments of a-z, A-Z, 0-9, dot, dash and underscore, with slashes between',
-      );
-    if (this.#catalog.versions(options.key).length > 0) throw invalid(`key ${options.key} exists already`);
-    const algorithms = options.algorithms.map((name) => {
-      const algorithm = parseAlgorithm(name);
-      if (algorithm === undefined)
-        throw invalid(
-          `algorithm ${JSON.stringify(name.slice(0, 32))} is not known: use JOSE's names, such as ES256`,
-        );
-      return algorithm;
-    });
-    const [first] = algorithms;
-    if (first === undefined) throw invalid('a key needs at least one algorithm');
-    const purpose = FACTS[first].purpose;
-    if (options.purpose !== '' && options.purpose !== purpose)
-      throw invalid(`${first} is for ${purpose}, not ${options.purpose.slice(0, 32)}`);
-    const spec = specFor(first, modulusBits);
-    if (spec.type === 'rsa' && ![2048, 3072, 4096].includes(spec.modulusBits))
-      throw invalid('an RSA key has 2048, 3072 or 4096 bits');
-    if (new Set(algorithms).size !== algorithms.length) throw invalid('an algorithm is named twice');
-    const isRsaSignature = spec.type === 'rsa' && purpose === 'sign';
-    if (
-      algorithms.length > 1 &&
-      !(
-        isRsaSignature &&
-        algorithms.every(
-          (a) => a.startsWith('RS2') || a.startsWith('RS3') || a.startsWith('RS5') || a.startsWith('PS'),
-        )
-      )
-    ) {
-      throw invalid('a key is for one algorithm; only RSA signature keys may have several');
-    }
-    const verify = options.verify === '' ? 'always' : options.verify;
-    if (verify !== 'always' && verify !== 'sampled' && verify !== 'never')
-      throw invalid('verify must be always, sampled or never');
-    if (verify !== 'always' && (spec.type === 'rsa' || spec.type === 'ed25519')) {
-      throw invalid(`verify: ${verify} is refused for ${spec.type}: one faulty signature can leak the key`);
-    }
-    const rawSigning = options.rawSigning === true;
-    if (rawSigning && purpose !== 'sign') throw invalid('raw_signing is for keys that sign');
-    return { name: options.key, purpose, algorithms, spec, verify, rawSigning };
-  }
-
   #tokens(names: readonly string[]): readonly TokenAdapter[] {
     const all = this.#keys.tokens;
     const chosen =
@@ -418,35 +286,13 @@ export class KeyAdministration {
     return chosen;
   }
 
-  async #removeAll(named: NewObject, plan: Plan, made: readonly TokenAdapter[]): Promise<void> {
+  async #removeAll(named: NewObject, plan: KeyPlan, made: readonly TokenAdapter[]): Promise<void> {
     for (const token of made) {
       await token.administration.destroy({ ckaId: named.ckaId, kind: kindOf(plan) }).catch((error) => {
         // What was never made is not there to remove; anything else the inventory will show as unknown to the catalog.
         if (!(error instanceof AdapterError)) throw error;
       });
     }
-  }
-}
-
-function kindOf({ purpose, spec }: Pick<Plan, 'purpose' | 'spec'>): 'private' | 'secret' {
-  return purpose === 'sign' || spec.type === 'rsa' ? 'private' : 'secret';
-}
-
-/** Whether an object that is there is one that the algorithm takes: a MAC key may be longer than the hash, not shorter. */
-function fits(found: KeySpec, needed: KeySpec): boolean {
-  switch (needed.type) {
-    case 'hmac':
-      return found.type === 'hmac' && found.bytes >= needed.bytes;
-    case 'ec':
-      return found.type === 'ec' && found.curve === needed.curve;
-    case 'rsa':
-      return found.type === 'rsa' && found.modulusBits === needed.modulusBits;
-    case 'aes':
-      return found.type === 'aes' && found.bytes === needed.bytes;
-    case 'ed25519':
-      return found.type === 'ed25519';
-    default:
-      return needed satisfies never;
   }
 }
 

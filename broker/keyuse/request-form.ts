@@ -1,7 +1,7 @@
 /** What is wrong with the form of a request, in words for its caller; nothing here looks at keys, policy or tokens. */
 import type { DigestedContent } from '../audit/entry.ts';
 import { FACTS, parseAlgorithm, sha256Text } from './algorithms.ts';
-import { RESERVED_PREFIX } from './token-keys.ts';
+import { RESERVED_PREFIX } from './key-proof.ts';
 
 export const MAX_MESSAGE_BYTES = 1024 * 1024;
 export const MAX_PLAINTEXT_BYTES = 64 * 1024;

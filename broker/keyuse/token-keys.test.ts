@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { callerOf, callFor, failureOf, KeyUseFixture } from '../../test/fakes/key-use-fixture.ts';
 import { AuditError } from '../audit/entry.ts';
 import type { KeyVersion } from './key-catalog.ts';
-import { RESERVED_PREFIX } from './token-keys.ts';
+import { RESERVED_PREFIX } from './key-proof.ts';
 
 let fixture: KeyUseFixture;
 beforeEach(() => {

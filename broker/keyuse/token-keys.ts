@@ -1,22 +1,8 @@
-import { hash as createDigestHash, randomBytes, timingSafeEqual } from 'node:crypto';
-import {
-  AdapterError,
-  type AdapterReason,
-  type ObjectAttributes,
-  type TokenAdapter,
-} from '../../hsm-adapters/adapter.ts';
+import { AdapterError, type AdapterReason, type TokenAdapter } from '../../hsm-adapters/adapter.ts';
 import type { AuditLog } from '../audit/entry.ts';
-import { FACTS, sha256 } from './algorithms.ts';
-import { associatedDataFor, ciphertextHeader, parseCiphertext } from './ciphertext.ts';
 import type { KeyCatalog, KeyVersion, TokenObject } from './key-catalog.ts';
-import { type SignatureAlgorithm, verifyNow } from './verify/signature-verifier.ts';
-
-/**
- * What the broker itself has a key do begins with this: challenges of proofs, the associated data of canaries, and
- * what the MAC that proves a MAC key is computed over. Callers are refused messages and associated data that begin
- * so. Of a digest nobody can tell what it is of: there a proof rests on its challenge being fresh.
- */
-export const RESERVED_PREFIX = Buffer.from('lastmile-proof-v1\0');
+import { prove } from './key-proof.ts';
+import { differenceFrom, kindOf } from './token-object.ts';
 
 /** A key version on one token, proven there since the last login. */
 export interface Binding {
@@ -49,7 +35,6 @@ export interface TokenKeysOptions {
   readonly onChange: () => void;
 }
 
-const PROOF_MS = 10_000;
 /** What says something of the token at that moment, and nothing of the key. */
 const PASSING: ReadonlySet<AdapterReason> = new Set([
   'TOKEN_UNREACHABLE',
@@ -232,10 +217,11 @@ export class TokenKeys {
     try {
       const attributes = await token.administration.bind(ref, {
         ckaId: object.ckaId,
-        kind: version.purpose === 'sign' || version.spec.type === 'rsa' ? 'private' : 'secret',
+        kind: kindOf(version),
       });
       finding =
-        differenceFrom(version, object, attributes) ?? (await this.#prove(token, ref, version, object));
+        differenceFrom(version, object, attributes) ??
+        (await prove(token, ref, version, object, this.#options.origin));
       if (finding === undefined && (attributes.modifiable || attributes.copyable)) {
         this.#options.log('warn', 'a bound object can be modified or copied on its token', {
           token: token.name,
@@ -290,64 +276,6 @@ export class TokenKeys {
     }
   }
 
-  /** What is wrong, or undefined. */
-  async #prove(
-    token: TokenAdapter,
-    ref: number,
-    version: KeyVersion,
-    object: TokenObject,
-  ): Promise<string | undefined> {
-    const context = { deadline: performance.now() + PROOF_MS };
-    if (version.purpose === 'sign') {
-      const algorithm = version.algorithms[0] as SignatureAlgorithm;
-      const challenge = Buffer.concat([
-        RESERVED_PREFIX,
-        Buffer.from(`${this.#options.origin}\0${version.id}\0`),
-        randomBytes(32),
-      ]);
-      const hash = FACTS[algorithm].hash;
-      const data = hash === undefined ? challenge : digestOf(hash, challenge);
-      const signature = await token.sign({ object: ref, algorithm, data }, context);
-      return verifyNow({
-        algorithm,
-        publicKey: object.publicKey,
-        content: 'message',
-        data: challenge,
-        signature,
-      })
-        ? undefined
-        : 'a signature of a fresh challenge does not verify with the public key of the catalog: it is another key';
-    }
-    if (version.purpose === 'mac') {
-      const mac = await token.sign(
-        { object: ref, algorithm: version.algorithms[0]!, data: macChallenge(version) },
-        context,
-      );
-      return equal(mac, object.proof)
-        ? undefined
-        : 'the MAC that was made at creation does not come out: it is another key';
-    }
-    const known = parseCanary(object.proof);
-    if (known === undefined) return 'the catalog has no canary for it, or one that this version cannot read';
-    const { canary } = known;
-    const opened = await token.decrypt(
-      {
-        object: ref,
-        algorithm: canary.algorithm,
-        iv: canary.iv,
-        sealed: canary.sealed,
-        associatedData:
-          canary.algorithm === 'A256GCM'
-            ? associatedDataFor(canary.header, RESERVED_PREFIX)
-            : new Uint8Array(),
-      },
-      context,
-    );
-    return equal(sha256(opened), known.plaintextHash)
-      ? undefined
-      : 'the canary does not open to what it was made of';
-  }
-
   #rebuild(): void {
     const bindings = new Map<string, Binding[]>();
     for (const [token, state] of this.#states) {
@@ -360,92 +288,4 @@ export class TokenKeys {
     this.#bindings = bindings;
     this.#options.onChange();
   }
-}
-
-type Named = Pick<KeyVersion, 'name' | 'version'>;
-
-/** What a MAC key's proof is computed over. */
-export function macChallenge(version: Named): Buffer {
-  return Buffer.concat([RESERVED_PREFIX, Buffer.from(`mac\0${version.name}#${version.version}`)]);
-}
-
-const CANARY_FORMAT = 1;
-const HASH_BYTES = 32;
-
-/**
- * An encryption key's proof: u8 format (1) · SHA-256 of the plaintext · ciphertext. The plaintext is 32 random bytes
- * that nobody keeps: a module that only knows the key's name cannot make it up.
- */
-export function joinCanary(plaintext: Uint8Array, ciphertext: Uint8Array): Buffer {
-  return Buffer.concat([Uint8Array.of(CANARY_FORMAT), sha256(plaintext), ciphertext]);
-}
-
-function parseCanary(
-  proof: Uint8Array,
-):
-  | { readonly plaintextHash: Uint8Array; readonly canary: NonNullable<ReturnType<typeof parseCiphertext>> }
-  | undefined {
-  if (proof[0] !== CANARY_FORMAT) return undefined;
-  const canary = parseCiphertext(proof.subarray(1 + HASH_BYTES));
-  return canary && { plaintextHash: proof.subarray(1, 1 + HASH_BYTES), canary };
-}
-
-export function canaryHeader(version: Named, algorithm: 'A256GCM' | 'RSA-OAEP-256'): Buffer {
-  return ciphertextHeader(algorithm, version.name, version.version);
-}
-
-function digestOf(hash: 'sha256' | 'sha384' | 'sha512', bytes: Uint8Array): Uint8Array {
-  return createDigestHash(hash, bytes, 'buffer');
-}
-
-function equal(a: Uint8Array, b: Uint8Array): boolean {
-  return a.length === b.length && timingSafeEqual(a, b);
-}
-
-/** What of the object is not as the catalog and the templates have it; undefined when all is. */
-export function differenceFrom(
-  version: KeyVersion,
-  object: TokenObject,
-  found: ObjectAttributes,
-): string | undefined {
-  if (JSON.stringify(sorted(found.spec)) !== JSON.stringify(sorted(version.spec))) {
-    return `it is ${JSON.stringify(found.spec)}, the catalog says ${JSON.stringify(version.spec)}`;
-  }
-  // Before the flags: which key it is tells an operator more than how it was made.
-  if (
-    found.publicKey.length > 0 &&
-    object.publicKey.length > 0 &&
-    !equal(found.publicKey, object.publicKey)
-  ) {
-    return 'its public key is not the one of the catalog: it is another key';
-  }
-  if (!found.sensitive) return 'CKA_SENSITIVE is false';
-  if (found.extractable) return 'CKA_EXTRACTABLE is true: it could be taken out of the token';
-  const isBound = version.provenance === 'bound';
-  const isImported = isBound || version.provenance === 'imported';
-  // What the templates made is as they say. An object that was there before is as its makers left it.
-  if (!isBound && found.modifiable) return 'CKA_MODIFIABLE is true';
-  if (!isBound && found.copyable) return 'CKA_COPYABLE is true';
-  if (version.provenance === 'created') {
-    if (!found.local) return 'CKA_LOCAL is false: it was not made on the token';
-    if (!found.alwaysSensitive) return 'CKA_ALWAYS_SENSITIVE is false: it could be read once';
-    if (!found.neverExtractable) return 'CKA_NEVER_EXTRACTABLE is false: it could be taken out once';
-  }
-  const allowed = USAGES[version.purpose];
-  const excess = found.usages.filter((usage) => !allowed.includes(usage));
-  if (excess.length > 0) return `it may also ${excess.join(', ')}: a key has one purpose`;
-  const missing = allowed.find((usage) => !found.usages.includes(usage));
-  if (missing !== undefined && !(isImported && missing === 'verify')) return `it may not ${missing}`;
-  if (found.alwaysAuthenticate) return 'CKA_ALWAYS_AUTHENTICATE is true: it cannot be used unattended';
-  return undefined;
-}
-
-const USAGES: Readonly<Record<KeyVersion['purpose'], readonly string[]>> = {
-  sign: ['sign', 'verify'],
-  mac: ['sign', 'verify'],
-  encrypt: ['encrypt', 'decrypt'],
-};
-
-function sorted(value: object): object {
-  return Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)));
 }

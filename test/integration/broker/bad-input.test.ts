@@ -3,7 +3,7 @@ import type { Client } from '@grpc/grpc-js';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { LastmileClient } from '../../../broker/client/client.ts';
 import type { OperatorClient } from '../../../broker/client/operator-client.ts';
-import { RESERVED_PREFIX } from '../../../broker/keyuse/token-keys.ts';
+import { RESERVED_PREFIX } from '../../../broker/keyuse/key-proof.ts';
 import { codec, declaredMethods } from '../../../broker/proto/codec.ts';
 import { type RunningInstance, startInstance } from '../../fakes/instance.ts';
 import {
