@@ -14,6 +14,8 @@ import { CKF } from './constants.ts';
  *   - C_Finalize with a call in flight crashes most modules: it throws instead;
  *   - without CKF_OS_LOCKING_OK SoftHSM drops its mutexes while pool threads run.
  *
+ * Longer than most files because nobody else may know pkcs11js: what it gets wrong is put right here, call by call.
+ *
  * Handles are CK_ULONGs in the machine's byte order, opaque, valid in this process only. The only mechanism
  * and attribute values that may come here are built from this folder's closed tables: pkcs11js frees
  * uninitialised memory when one is malformed.
