@@ -1,4 +1,6 @@
-import type { AccessChange, FieldChange, PartChange, PolicyDiff } from './diff.ts';
+import type { PolicyDiff } from './diff.ts';
+import type { AccessChange } from './diff-access.ts';
+import type { FieldChange, PartChange } from './diff-parts.ts';
 
 /** Lines for people: rules first, then what they come to. */
 export function diffLines({ parts, access, isCut }: PolicyDiff): string[] {

@@ -1,6 +1,7 @@
 import { parentPort, workerData } from 'node:worker_threads';
-import { diffPolicyTexts, type PolicyText, readPolicyText } from '../../policy/diff.ts';
+import { diffPolicyTexts } from '../../policy/diff.ts';
 import { diffLines } from '../../policy/diff-words.ts';
+import { type PolicyText, readPolicyText } from '../../policy/policy-text.ts';
 import type { PolicyReading, PolicyToRead } from './policy-reader.ts';
 import { profileIssues } from './profile-check.ts';
 

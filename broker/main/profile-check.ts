@@ -1,5 +1,5 @@
-import { readPolicyText } from '../../policy/diff.ts';
 import { type LoadedPolicy, MAX_POLICY_BYTES } from '../../policy/load.ts';
+import { readPolicyText } from '../../policy/policy-text.ts';
 import { parseYamlSource } from '../../policy/source.ts';
 import type { SourceIssue } from '../../policy/source-issue.ts';
 import { Failure } from '../keyuse/failure.ts';
