@@ -61,6 +61,18 @@ describe('FairQueue', () => {
     expect(queue.size).toBe(0);
   });
 
+  it('keeps the flows that still wait when a sweep empties the one before them', () => {
+    const queue = new FairQueue<string>(() => 1);
+    queue.push('gone', 'gone');
+    queue.push('waits', 'waits 0');
+    queue.push('waits', 'waits 1');
+    queue.sweep((item) => item === 'gone');
+    expect(queue.lengthOf('waits')).toBe(2);
+    queue.push('waits', 'waits 2');
+    expect(queue.flows).toBe(1);
+    expect([takeOne(queue), takeOne(queue), takeOne(queue)]).toEqual(['waits 0', 'waits 1', 'waits 2']);
+  });
+
   it('hands out everything once, in order within a flow, with what is swept left out', () => {
     fc.assert(
       fc.property(fc.array(fc.tuple(fc.nat(5), fc.boolean()), { maxLength: 200 }), (steps) => {

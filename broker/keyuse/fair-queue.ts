@@ -90,8 +90,9 @@ export class FairQueue<T> {
     for (const flow of before) {
       this.#size -= flow.remove(isDone);
       if (flow.length > 0) this.#add(flow);
-      else this.#retire(flow);
     }
+    // Only now: retiring forgets every flow when nobody waits, and those behind were not back in their places.
+    for (const flow of before) if (flow.length === 0) this.#retire(flow);
     // Only a flow that is ahead of the others has something to be remembered for.
     for (const [name, flow] of this.#flows) {
       if (flow.length === 0 && flow.tag <= this.#virtualTime) this.#flows.delete(name);
