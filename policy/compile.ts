@@ -1,4 +1,5 @@
 import { authorityOf } from './authority.ts';
+import { concerns, cost, type DecidingRule, isDenied, KNOWN_ALGORITHMS, verdictOf } from './deciding-rule.ts';
 import {
   type Allowance,
   type CertificateProfile,
@@ -12,21 +13,18 @@ import {
   OPERATIONS,
   type Operation,
   type PolicySet,
-  type RuleVerdict,
   TYPED_OPERATIONS,
 } from './decision.ts';
 import { DynamicRule, RequestView } from './dynamic-rule.ts';
 import { isKeyName, isReservedKeyName } from './key-name.ts';
 import { type LoadedPolicy, type LoadedRole, loadPolicy, type PolicyOptions } from './load.ts';
-import type { LoadedRule } from './load-rule.ts';
 import { matchesPattern, type Pattern, parseSpiffeIdPattern, spiffeIdSegments } from './pattern.ts';
 import { PatternIndex } from './pattern-index.ts';
 import { PolicyError } from './policy-error.ts';
-import { quorumWords } from './quorum-words.ts';
 import { RecentMemo } from './recent-memo.ts';
 import { DEFAULT_WEIGHT } from './schema.ts';
 import { spiffeIdOrUndefined } from './scope.ts';
-import { OPERATION_ALGORITHMS, POLICY_ALGORITHMS, policyAlgorithm, roleMethodMatches } from './vocabulary.ts';
+import { OPERATION_ALGORITHMS, policyAlgorithm, roleMethodMatches } from './vocabulary.ts';
 
 export interface CompileOptions extends PolicyOptions {
   /** `sha256:<hex>` of the bytes; the caller makes it. */
@@ -56,14 +54,8 @@ export function compileLoadedPolicy(loaded: LoadedPolicy, hash: string): PolicyS
 const MEMO_IDENTITIES = 8192;
 const MEMO_PAIRS = 32_768;
 const MEMO_KEYS = 4096;
-const KNOWN_ALGORITHMS: ReadonlySet<string> = new Set(['', ...POLICY_ALGORITHMS]);
 const NOBODY: ReadonlySet<string> = new Set();
 const NO_OPERATIONS: readonly Operation[] = Object.freeze([]);
-
-interface DecidingRule extends Omit<LoadedRule, 'dynamic'> {
-  readonly decision: Decision;
-  readonly dynamic: DynamicRule | undefined;
-}
 
 /** What one identity and one key have to do with each other: at least one rule. */
 interface PairRules {
@@ -83,17 +75,6 @@ type Plan =
       /** In the order of `Decision.alternatives`. */
       readonly allows: readonly DecidingRule[];
     };
-
-/**
- * What it costs to be allowed by a rule: nothing, ever; nothing, at times; something; what those on probation would cost;
- * the time of people; and that of people in an emergency.
- */
-function cost({ dynamic }: DecidingRule): number {
-  if (dynamic === undefined) return 0;
-  if (dynamic.quorum !== undefined) return dynamic.quorum.emergency ? 5 : 4;
-  if (dynamic.observeUntil !== undefined) return 3;
-  return dynamic.isFree ? 1 : 2;
-}
 
 /**
  * Immutable but for its memos, which only remember. They are bounded, and pairs without any rule are not kept, so
@@ -184,7 +165,7 @@ class CompiledPolicy implements PolicySet {
   explain(question: KeyUseQuestion): ExplainedDecision {
     const decision = this.decide(question);
     const view = new RequestView(question, this.maxClockDoubtMs);
-    return { ...decision, considered: this.#rules.map((rule) => verdict(rule, view)) };
+    return { ...decision, considered: this.#rules.map((rule) => verdictOf(rule, view)) };
   }
 
   decideMethod(question: MethodQuestion): MethodDecision {
@@ -388,64 +369,4 @@ class CompiledPolicy implements PolicySet {
 // By code unit: the same on every machine.
 function compareText(a: string, b: string): number {
   return a < b ? -1 : Number(a > b);
-}
-
-function concerns(rule: DecidingRule, operation: Operation, algorithm: string): boolean {
-  return rule.operations.includes(operation) && algorithmHolds(rule, algorithm);
-}
-
-function isDenied({ dynamic }: DecidingRule, view: RequestView): boolean {
-  return dynamic === undefined || dynamic.matches(view);
-}
-
-/** An algorithm that is not known cannot make an allow rule hold, and cannot get a caller around a deny rule. */
-function algorithmHolds(rule: DecidingRule, algorithm: string): boolean {
-  if (rule.algorithms === undefined || rule.algorithms.includes(algorithm)) return true;
-  return rule.effect === 'deny' && (algorithm === '' || !KNOWN_ALGORITHMS.has(algorithm));
-}
-
-function verdict(rule: DecidingRule, view: RequestView): RuleVerdict {
-  const { question } = view;
-  const missing: string[] = [];
-  const id = spiffeIdOrUndefined(question.spiffeId);
-  if (id === undefined || id.segments.length === 0) missing.push('workload is not a SPIFFE ID');
-  else if (!rule.workloads.some((pattern) => matchesPattern(pattern, spiffeIdSegments(id)))) {
-    missing.push('workload does not match');
-  }
-  if (question.operation === 'random') {
-    if (question.key !== '') missing.push('random uses no key');
-  } else if (!isKeyName(question.key)) missing.push('key is not a key name');
-  else if (isReservedKeyName(question.key)) missing.push('key is reserved for the broker');
-  else if (!rule.keys.some((pattern) => matchesPattern(pattern, question.key.split('/'))))
-    missing.push('key does not match');
-  if (!rule.operations.includes(question.operation)) {
-    missing.push(`operation ${question.operation} is not among ${rule.operations.join(', ')}`);
-  }
-  if (!algorithmHolds(rule, policyAlgorithm(question.algorithm))) {
-    const asked =
-      question.algorithm === ''
-        ? 'no algorithm is named, but it must be one of'
-        : `algorithm ${question.algorithm} is not among`;
-    missing.push(`${asked} ${rule.algorithms?.join(', ')}`);
-  }
-  const { dynamic } = rule;
-  if (missing.length > 0 || dynamic === undefined) {
-    return { rule: rule.id, effect: rule.effect, matched: missing.length === 0, missing };
-  }
-  if (rule.effect === 'deny') {
-    const escapes = dynamic.escapes(view);
-    return { rule: rule.id, effect: 'deny', matched: escapes.length === 0, missing: escapes };
-  }
-  const gaps = dynamic.gaps(view, [], true);
-  const isObserving = dynamic.isObserving(view);
-  if (gaps.length === 0 && dynamic.quorum !== undefined) {
-    const needs = [`needs ${quorumWords(dynamic.quorum)}`];
-    return { rule: rule.id, effect: 'allow', matched: true, missing: needs };
-  }
-  return {
-    rule: rule.id,
-    effect: 'allow',
-    matched: gaps.length === 0 || isObserving,
-    missing: isObserving ? gaps.map((gap) => `observed only: ${gap}`) : gaps,
-  };
 }
