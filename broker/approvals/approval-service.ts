@@ -5,21 +5,19 @@
  * are written before their entry and count only after it; what is used is verified again over the act made from the
  * actual request, by the policy in force, in the same turn of the event loop in which it is consumed.
  */
-import { createHash, randomBytes } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { ApprovalPolicy, ApproverKey, Quorum } from '../../policy/quorum.ts';
 import { canonicalize } from '../audit/canonical.ts';
-import { AuditError, type AuditLog, type EntryDraft } from '../audit/entry.ts';
+import type { AuditLog, EntryDraft } from '../audit/entry.ts';
 import { Failure } from '../keyuse/failure.ts';
 import type { ApprovalRow, ApprovalStore } from '../state/approval-rows.ts';
 import {
   type Act,
-  ANY,
   type ApprovalState,
   actDocument,
   actTime,
   approvalId,
-  contentProblem,
   parseAct,
   type VoteSignature,
 } from './act.ts';
@@ -34,7 +32,22 @@ import {
 } from './approval-entries.ts';
 import { type ApprovalView, type Notice, type NoticeKind, noticeOf, viewOf } from './approval-view.ts';
 import type { Approvals, ApprovalUse, AskedApprovals, Petition } from './approvals.ts';
+import { type Asked, actOf, askedOf, requestKeyOf } from './asked-act.ts';
 import type { RelyingParty } from './passkey.ts';
+import {
+  asFailure,
+  CHANGED,
+  closedAlready,
+  durably,
+  IS_OVER,
+  noSuch,
+  reachable,
+  required,
+  requiredOfClosed,
+  requireReason,
+  SET_BACK,
+  unlogged,
+} from './refusals.ts';
 import { Room, type RoomLimits } from './room.ts';
 import { type ApprovalLog, checkState, type StateCheck } from './state-check.ts';
 import {
@@ -47,6 +60,7 @@ import {
   presenceObjection,
   type TallyContext,
 } from './tally.ts';
+import { Validity } from './validity.ts';
 import { spkiOf, type VerifiedVote, VoteFormatError, verifyVote } from './vote-signature.ts';
 
 export interface ApprovalLimits extends RoomLimits {
@@ -120,12 +134,6 @@ interface Entitled {
   readonly counting: readonly CastVote[];
 }
 
-/** What a petition asks for, before it has times and a nonce. */
-type Asked = Pick<
-  Act,
-  'requester' | 'operation' | 'key' | 'version' | 'algorithm' | 'content' | 'rule' | 'authority' | 'uses'
->;
-
 interface Taking {
   readonly id: string;
   readonly petition: Petition;
@@ -145,10 +153,6 @@ const PAGE = 200;
 const MAX_LOOKED_AT = 20_000;
 const HOUR_MS = 3_600_000;
 const PRUNE_TICKS = 600;
-const MAX_REASON_BYTES = 500;
-const CHANGED = 'the rule or the key has changed';
-const SET_BACK = 'somebody else has set its uses back';
-const NO_SUCH = 'there is no such approval that you may see';
 
 export class ApprovalService implements Approvals, AskedApprovals {
   readonly #o: ApprovalServiceOptions;
@@ -158,9 +162,10 @@ export class ApprovalService implements Approvals, AskedApprovals {
   readonly #opening = new Map<string, Promise<string>>();
   /** Signatures that verify: a pure function of document, key and signature, so that it never goes stale. */
   readonly #verified = new WeakMap<CastVote, VerifiedVote>();
-  readonly #authorities = new WeakMap<object, Map<string, string>>();
   readonly #ownKeys = new Map<string, Buffer>();
   readonly #watchers = new Set<() => void>();
+  readonly #validity: Validity;
+  readonly #authority: Validity['authority'];
   readonly #room: Room;
   #taking: Taking[] = [];
   #consumedAt = Number.NEGATIVE_INFINITY;
@@ -178,6 +183,8 @@ export class ApprovalService implements Approvals, AskedApprovals {
     this.#o = options;
     this.#limits = { ...DEFAULT_LIMITS, ...options.limits };
     this.#room = new Room(this.#limits);
+    this.#validity = new Validity(options);
+    this.#authority = (...of) => this.#validity.authority(...of);
   }
 
   /** Compares the state with the log and begins to serve. Before it, nothing can be approved. */
@@ -294,8 +301,8 @@ export class ApprovalService implements Approvals, AskedApprovals {
   async take(petition: Petition): Promise<ApprovalUse> {
     this.#requireState();
     this.#noticePolicy();
-    const asked = this.#asked(petition);
-    this.#now();
+    const asked = askedOf(petition, this.#authority);
+    this.#validity.now();
     const id = await this.#findOrOpen(asked, petition);
     const live = this.#live.get(id);
     if (live !== undefined) await this.#verify(live);
@@ -309,8 +316,8 @@ export class ApprovalService implements Approvals, AskedApprovals {
   async ask(petition: Petition): Promise<{ readonly id: string; readonly isApproved: boolean }> {
     this.#requireState();
     this.#noticePolicy();
-    const asked = this.#asked(petition);
-    this.#now();
+    const asked = askedOf(petition, this.#authority);
+    this.#validity.now();
     const id = await this.#findOrOpen(asked, petition);
     const live = this.#live.get(id);
     if (live === undefined) return { id, isApproved: false };
@@ -325,98 +332,45 @@ export class ApprovalService implements Approvals, AskedApprovals {
     this.#noticePolicy();
     let asked: Asked;
     try {
-      asked = this.#asked(petition);
+      asked = askedOf(petition, this.#authority);
     } catch (error) {
       // What nobody can be asked about, nobody has agreed to: it hides no other rule of the request.
       if (error instanceof Failure) return false;
       throw error;
     }
-    const live = this.#live.get(this.#byRequest.get(sha256(canonicalize(asked))) ?? '');
+    const live = this.#live.get(this.#byRequest.get(requestKeyOf(asked)) ?? '');
     return (
       live !== undefined &&
-      !this.#isOver(live) &&
-      !this.#isVoid(live) &&
+      !this.#validity.isOver(live) &&
+      !this.#validity.isVoid(live) &&
       isQuorate(this.#counting(live, quorum), quorum)
     );
   }
 
-  /** The act but for times and nonce. @throws Failure REQUEST_INVALID, POLICY_DENIED */
-  #asked(petition: Petition): Asked {
-    const { requester, operation, key, version, algorithm, content, attachment, allowance } = petition;
-    const { rule, quorum } = allowance;
-    if (quorum === undefined || !Number.isSafeInteger(quorum.approvals) || quorum.approvals < 1)
-      throw new Failure('POLICY_DENIED', 'the policy does not allow this');
-    const authority = this.#authority(rule, requester, key, petition.catalogEntry);
-    if (quorum.covers === 'rule') {
-      return {
-        requester,
-        operation: ANY,
-        key,
-        version: 0,
-        algorithm: ANY,
-        content: { kind: 'any' },
-        rule,
-        authority,
-        uses: quorum.uses,
-      };
-    }
-    const problem = contentProblem(content, attachment);
-    if (problem !== undefined)
-      throw new Failure('REQUEST_INVALID', `nobody can be asked to approve this: ${problem}`);
-    if (content.kind === 'not-shown' && !quorum.blind)
-      throw new Failure(
-        'POLICY_DENIED',
-        'approvers would not see what they approve: send the message, not its digest',
-      );
-    return { requester, operation, key, version, algorithm, content, rule, authority, uses: quorum.uses };
-  }
-
-  /** @throws Failure POLICY_DENIED when the policy in force knows no such rule */
-  #authority(rule: string, requester: string, key: string, catalogEntry: string): string {
-    const policy = this.#o.policy();
-    let known = this.#authorities.get(policy);
-    if (known === undefined || known.size > 10_000) {
-      known = new Map();
-      this.#authorities.set(policy, known);
-    }
-    const name = JSON.stringify([rule, requester, key, catalogEntry]);
-    let authority = known.get(name);
-    if (authority === undefined) {
-      const meaning = policy.authorityOf(rule, requester, key);
-      if (meaning === '') throw new Failure('POLICY_DENIED', 'the policy does not allow this');
-      authority = sha256(canonicalize({ rule: meaning, catalogEntry }));
-      known.set(name, authority);
-    }
-    return authority;
-  }
-
   async #findOrOpen(asked: Asked, petition: Petition): Promise<string> {
-    const requestKey = sha256(canonicalize(asked));
+    const requestKey = requestKeyOf(asked);
     const found = this.#byRequest.get(requestKey);
     if (found !== undefined) {
       const live = this.#live.get(found)!;
-      if (!this.#isOver(live)) return found;
-      this.#close(live, 'expired', 'its time is over', 'lastmile');
+      if (!this.#validity.isOver(live)) return found;
+      this.#close(live, 'expired', IS_OVER, 'lastmile');
     }
     return this.#opening.get(requestKey) ?? this.#open(requestKey, asked, petition);
   }
 
   #open(requestKey: string, asked: Asked, petition: Petition): Promise<string> {
     const quorum = petition.allowance.quorum!;
-    const now = this.#now();
+    const now = this.#validity.now();
     this.#room.demand(asked, now);
-    const act: Act = {
-      v: 1,
-      origin: this.#o.audit.origin,
-      ...asked,
+    const act = actOf(this.#o.audit.origin, asked, {
       notBefore: actTime(now),
       notAfter: actTime(now + quorum.withinMs),
       nonce: randomBytes(16).toString('base64url'),
-    };
+    });
     const document = actDocument(act);
     const id = approvalId(document);
     const attachment = asked.content.kind === 'attached' ? petition.attachment : undefined;
-    this.#durably(() =>
+    durably(this.#o.store, () =>
       this.#o.store.insert(
         {
           id,
@@ -437,7 +391,7 @@ export class ApprovalService implements Approvals, AskedApprovals {
     this.#room.enter(asked);
     const opened = this.#append(openDraft(id, act, quorum))
       .then((leafIndex) => {
-        this.#durably(() => {
+        durably(this.#o.store, () => {
           this.#o.store.opened(id, leafIndex);
           this.#tell(id, 'opened', now);
         });
@@ -485,7 +439,7 @@ export class ApprovalService implements Approvals, AskedApprovals {
         }
       });
     } catch (cause) {
-      const failure = cause instanceof Failure ? cause : away(cause);
+      const failure = asFailure(cause);
       for (const { reject } of taking) reject(failure);
       return;
     }
@@ -572,19 +526,11 @@ export class ApprovalService implements Approvals, AskedApprovals {
   #entitled(live: Live, petition: Petition): Entitled {
     const { id } = live.row;
     const quorum = petition.allowance.quorum!;
-    const { notBefore, notAfter, nonce } = live.act;
-    const act: Act = {
-      v: 1,
-      origin: this.#o.audit.origin,
-      ...this.#asked(petition),
-      notBefore,
-      notAfter,
-      nonce,
-    };
-    const withinMs = Date.parse(notAfter) - Date.parse(notBefore);
+    const act = actOf(this.#o.audit.origin, askedOf(petition, this.#authority), live.act);
+    const withinMs = Date.parse(act.notAfter) - Date.parse(act.notBefore);
     if (actDocument(act) !== live.row.act || withinMs > quorum.withinMs + 1000)
       throw required(id, 'what is asked for is not what was approved');
-    if (this.#isOver(live)) throw required(id, 'the approval has expired');
+    if (this.#validity.isOver(live)) throw required(id, 'the approval has expired');
     const counting = this.#counting(live, quorum);
     if (!isQuorate(counting, quorum)) throw required(id, this.#standing(live, counting));
     // As many as it takes: an entry has no room for everybody who may have agreed.
@@ -643,25 +589,20 @@ export class ApprovalService implements Approvals, AskedApprovals {
       if (signal.aborted) throw required(id, 'not yet approved');
       this.#requireState();
       const live = this.#live.get(id);
-      if (live === undefined) throw this.#closedFailure(id);
+      if (live === undefined)
+        throw requiredOfClosed(
+          id,
+          reachable(() => this.#o.store.find(id)),
+        );
       await this.#verify(live);
-      if (this.#isOver(live)) throw required(id, 'the approval has expired');
-      if (this.#isVoid(live)) {
+      if (this.#validity.isOver(live)) throw required(id, 'the approval has expired');
+      if (this.#validity.isVoid(live)) {
         this.#close(live, 'expired', CHANGED, 'lastmile');
         throw required(id, 'the rule or the key has changed since: ask again');
       }
       if (isQuorate(this.#counting(live, live.quorum), live.quorum)) return;
       await this.#nextChange(signal);
     }
-  }
-
-  #closedFailure(id: string): Failure {
-    const row = this.#read(() => this.#o.store.find(id));
-    if (row === undefined) return required(id, 'there is no such approval');
-    return required(
-      id,
-      row.reason === '' ? `the approval is ${row.state}` : `the approval is ${row.state}: ${row.reason}`,
-    );
   }
 
   // Voting ----------------------------------------------------------------------------------------------------------
@@ -692,7 +633,7 @@ export class ApprovalService implements Approvals, AskedApprovals {
           `\`${person}\` has approved this already: another person is needed`,
         );
       const number = live.nextVote++;
-      this.#durably(() =>
+      durably(this.#o.store, () =>
         this.#o.store.insertVote({
           approval: id,
           number,
@@ -713,7 +654,7 @@ export class ApprovalService implements Approvals, AskedApprovals {
         isOpen &&
         live.state === 'open' &&
         isQuorate(this.#counting({ ...live, votes }, live.quorum), live.quorum);
-      this.#durably(() => {
+      durably(this.#o.store, () => {
         this.#o.store.voteLogged(id, number, leafIndex);
         if (isApproved) {
           this.#o.store.setState(id, 'open', 'approved');
@@ -746,8 +687,7 @@ export class ApprovalService implements Approvals, AskedApprovals {
   async withdraw(id: string, by: Actor): Promise<ApprovalView> {
     this.#requireState();
     const live = this.#live.get(id);
-    if (live === undefined || live.act.requester !== by.spiffeId)
-      throw new Failure('REQUEST_INVALID', NO_SUCH);
+    if (live === undefined || live.act.requester !== by.spiffeId) throw noSuch();
     this.#close(live, 'withdrawn', 'by who asked', by.spiffeId);
     // As after a rejection: whoever asks and takes back in turn would still have told approvers each time.
     this.#room.ended(live.act, this.#o.clock.now());
@@ -780,16 +720,13 @@ export class ApprovalService implements Approvals, AskedApprovals {
     if (live === undefined) {
       const row = this.#o.store.find(id);
       if (row === undefined || !this.#mayVoteOn(by.approver, JSON.parse(row.quorum) as Quorum))
-        throw new Failure('REQUEST_INVALID', NO_SUCH);
-      throw new Failure(
-        'REQUEST_INVALID',
-        `the approval is ${row.state} already${row.reason === '' ? '' : `: ${row.reason}`}`,
-      );
+        throw noSuch();
+      throw closedAlready(row);
     }
-    if (!this.#mayVoteOn(by.approver, live.quorum)) throw new Failure('REQUEST_INVALID', NO_SUCH);
-    this.#now();
-    if (this.#isOver(live)) throw new Failure('REQUEST_INVALID', 'the approval has expired');
-    if (this.#isVoid(live)) {
+    if (!this.#mayVoteOn(by.approver, live.quorum)) throw noSuch();
+    this.#validity.now();
+    if (this.#validity.isOver(live)) throw new Failure('REQUEST_INVALID', 'the approval has expired');
+    if (this.#validity.isVoid(live)) {
       this.#close(live, 'expired', CHANGED, 'lastmile');
       throw new Failure(
         'REQUEST_INVALID',
@@ -836,7 +773,7 @@ export class ApprovalService implements Approvals, AskedApprovals {
     id: string,
     who: { readonly approver?: string | undefined; readonly spiffeId?: string | undefined },
   ): ApprovalView | undefined {
-    const row = this.#read(() => this.#o.store.find(id));
+    const row = reachable(() => this.#o.store.find(id));
     if (row === undefined || row.openedLeaf === null) return undefined;
     const isTheirs = who.spiffeId !== undefined && parseAct(row.act).requester === who.spiffeId;
     const mayVote =
@@ -847,7 +784,7 @@ export class ApprovalService implements Approvals, AskedApprovals {
   attachment(id: string, approver: string): Uint8Array | undefined {
     return this.get(id, { approver }) === undefined
       ? undefined
-      : this.#read(() => this.#o.store.attachment(id));
+      : reachable(() => this.#o.store.attachment(id));
   }
 
   /** What has changed for this approver since the cursor; waits for something until the signal fires. */
@@ -857,7 +794,7 @@ export class ApprovalService implements Approvals, AskedApprovals {
     signal: AbortSignal,
   ): Promise<{ readonly views: readonly ApprovalView[]; readonly cursor: number }> {
     for (let from = cursor; ; ) {
-      const rows = this.#read(() => this.#o.store.changedSince(from, PAGE));
+      const rows = reachable(() => this.#o.store.changedSince(from, PAGE));
       const views = rows
         .filter(
           (row) => row.openedLeaf !== null && this.#mayVoteOn(approver, JSON.parse(row.quorum) as Quorum),
@@ -873,18 +810,18 @@ export class ApprovalService implements Approvals, AskedApprovals {
 
   /** Where `changes` would begin to be told only what comes. */
   get cursor(): number {
-    return this.#read(() => this.#o.store.lastChange());
+    return reachable(() => this.#o.store.lastChange());
   }
 
   #openRows(): readonly ApprovalRow[] {
-    return this.#read(() => this.#o.store.inStates(OPEN_STATES)).toReversed();
+    return reachable(() => this.#o.store.inStates(OPEN_STATES)).toReversed();
   }
 
   /** In pages, as far as somebody reads on. */
   *#newestRows(): Generator<ApprovalRow> {
     let before = Number.MAX_SAFE_INTEGER;
     for (let seen = 0; seen < MAX_LOOKED_AT; seen += PAGE) {
-      const rows = this.#read(() => this.#o.store.changedBefore(before, PAGE));
+      const rows = reachable(() => this.#o.store.changedBefore(before, PAGE));
       yield* rows;
       if (rows.length < PAGE) return;
       before = rows.at(-1)!.change;
@@ -897,14 +834,14 @@ export class ApprovalService implements Approvals, AskedApprovals {
     const counting = live === undefined ? [] : this.#counting(live, quorum);
     let state = row.state as ApprovalState;
     if (live !== undefined) {
-      const isOver = this.#isOver(live) || this.#isVoid(live);
+      const isOver = this.#validity.isOver(live) || this.#validity.isVoid(live);
       state = isOver ? 'expired' : isQuorate(counting, quorum) ? 'approved' : 'open';
     }
     return viewOf(
       { ...row, used: row.used - (live?.drawn.length ?? 0) },
       state,
       quorum,
-      this.#read(() => this.#o.store.votes(row.id)),
+      reachable(() => this.#o.store.votes(row.id)),
       counting,
     );
   }
@@ -916,7 +853,7 @@ export class ApprovalService implements Approvals, AskedApprovals {
     const policy = this.#o.policy();
     if (policy === this.#voidedFor) return;
     for (const live of this.#live.values()) {
-      if (this.#isVoid(live)) this.#close(live, 'expired', CHANGED, 'lastmile');
+      if (this.#validity.isVoid(live)) this.#close(live, 'expired', CHANGED, 'lastmile');
     }
     this.#voidedFor = policy;
   }
@@ -930,8 +867,8 @@ export class ApprovalService implements Approvals, AskedApprovals {
       const ended: (readonly [Live, string])[] = [];
       const reminded: Live[] = [];
       for (const live of this.#live.values()) {
-        if (this.#isCertainlyOver(live)) ended.push([live, 'its time is over']);
-        else if (hasChanged && this.#isVoid(live)) ended.push([live, CHANGED]);
+        if (this.#validity.isCertainlyOver(live)) ended.push([live, IS_OVER]);
+        else if (hasChanged && this.#validity.isVoid(live)) ended.push([live, CHANGED]);
         else if (this.#isReminderDue(live, now)) reminded.push(live);
       }
       if (ended.length + reminded.length > 0)
@@ -983,7 +920,7 @@ export class ApprovalService implements Approvals, AskedApprovals {
     requireReason(why);
     if (this.#stopped === undefined)
       throw new Failure('REQUEST_INVALID', 'state and log agree: there is nothing to accept');
-    const open = this.#read(() => this.#o.store.inStates(OPEN_STATES));
+    const open = reachable(() => this.#o.store.inStates(OPEN_STATES));
     const draft: EntryDraft = {
       kind: 'approval',
       subject: by.spiffeId,
@@ -995,7 +932,7 @@ export class ApprovalService implements Approvals, AskedApprovals {
       detail: { why, problem: this.#stopped, voided: open.length },
     };
     const leafIndex = await this.#append(draft);
-    this.#durably(() => {
+    durably(this.#o.store, () => {
       for (const { id } of open)
         this.#o.store.close(
           id,
@@ -1017,7 +954,7 @@ export class ApprovalService implements Approvals, AskedApprovals {
   #close(live: Live, state: ApprovalState, reason: string, by: string): void {
     const { id } = live.row;
     const now = this.#o.clock.now();
-    this.#durably(() => {
+    durably(this.#o.store, () => {
       if (!this.#o.store.close(id, OPEN_STATES, state, reason, by, now)) return;
       if (state === 'rejected' || state === 'expired' || state === 'withdrawn') this.#tell(id, state, now);
     });
@@ -1100,65 +1037,17 @@ export class ApprovalService implements Approvals, AskedApprovals {
     return this.#o.isTokenKey(spki);
   }
 
-  /** Expired for certain, or not yet begun: a clock in doubt shortens, and never lengthens. */
-  #isOver({ act }: Pick<Live, 'act'>): boolean {
-    const now = this.#o.clock.now();
-    const doubt = this.#o.clock.doubtMs();
-    return now + doubt >= Date.parse(act.notAfter) || now + doubt < Date.parse(act.notBefore);
-  }
-
-  /** Over by any clock that this one can be: then it is closed, and not only refused. */
-  #isCertainlyOver({ row }: Live): boolean {
-    return this.#o.clock.now() - this.#o.clock.doubtMs() >= row.notAfter;
-  }
-
-  /** What gives its rule a meaning is no longer what it was when it was asked for. */
-  #isVoid({ act, row }: Live): boolean {
-    try {
-      return this.#authority(act.rule, act.requester, act.key, row.catalogEntry) !== act.authority;
-    } catch (error) {
-      if (error instanceof Failure) return true;
-      throw error;
-    }
-  }
-
-  /** @throws Failure BUSY while nobody knows the time well enough */
-  #now(): number {
-    const { clock } = this.#o;
-    if (clock.doubtMs() > this.#o.policy().maxClockDoubtMs)
-      throw new Failure('BUSY', 'the clock is in doubt, so that nobody can say what has expired');
-    return clock.now();
-  }
-
   #requireState(): void {
     if (this.#timer === undefined) throw new Failure('BUSY', 'approvals are not yet served');
     if (this.#stopped !== undefined)
       throw new Failure('BUSY', 'approvals are stopped until an operator has looked at their state');
   }
 
-  /** @throws Failure BUSY: nothing of it was written */
-  #durably(body: () => void): void {
-    try {
-      this.#o.store.transaction(body);
-    } catch (cause) {
-      throw cause instanceof Failure ? cause : away(cause);
-    }
-  }
-
-  #read<T>(body: () => T): T {
-    try {
-      return body();
-    } catch (cause) {
-      throw away(cause);
-    }
-  }
-
   async #append(draft: EntryDraft): Promise<number> {
     try {
       return (await this.#o.audit.append(draft)).leafIndex;
     } catch (cause) {
-      if (!(cause instanceof AuditError)) throw cause;
-      throw new Failure(cause.reason, 'the audit log cannot be written, so nothing is approved', { cause });
+      throw unlogged(cause);
     }
   }
 
@@ -1207,21 +1096,4 @@ export class ApprovalService implements Approvals, AskedApprovals {
     for (const wake of [...this.#watchers]) wake();
     void this.#deliver();
   }
-}
-
-function required(id: string, message: string): Failure {
-  return new Failure('APPROVAL_REQUIRED', message, { metadata: { approval: id } });
-}
-
-function away(cause: unknown): Failure {
-  return new Failure('BUSY', 'the state of approvals cannot be reached now', { cause });
-}
-
-function requireReason(reason: string): void {
-  if (reason.trim() === '' || Buffer.byteLength(reason) > MAX_REASON_BYTES)
-    throw new Failure('REQUEST_INVALID', 'a reason of at most 500 bytes is required: it goes into the log');
-}
-
-function sha256(text: string): string {
-  return createHash('sha256').update(text).digest('base64url');
 }
