@@ -1,6 +1,6 @@
 import { Duplex } from 'node:stream';
 import fc from 'fast-check';
-import { describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { FrameChannel, type FrameError, HEADER_BYTES, MAX_FRAME_BYTES } from './frame-channel.ts';
 
 interface Received {
@@ -162,5 +162,56 @@ describe('FrameChannel', () => {
     const reader = openChannel();
     for (const chunk of written) reader.stream.emit('data', chunk);
     expect(reader.frames.map(({ id, payload }) => [id, payload.length])).toEqual([[2, MAX_FRAME_BYTES - 5]]);
+  });
+
+  describe('frames that may wait', () => {
+    beforeEach(() => {
+      vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'setImmediate', 'clearImmediate'] });
+    });
+    afterEach(() => {
+      vi.useRealTimers();
+    });
+
+    test('leave together, after as long as they may, in one write', () => {
+      const { channel, written } = openChannel();
+      for (const id of [1, 2, 3]) channel.sendWithin(5, 7, id, Buffer.from([id]));
+      vi.advanceTimersByTime(4);
+      expect([written.length, channel.unsentFrames]).toEqual([0, 3]);
+      vi.advanceTimersByTime(1);
+      expect(written).toEqual([
+        Buffer.concat([1, 2, 3].map((id) => encode({ type: 7, id, payload: Buffer.from([id]) }))),
+      ]);
+      expect(channel.unsentFrames).toBe(0);
+      vi.advanceTimersByTime(100);
+      expect(written).toHaveLength(1);
+    });
+
+    test('leave with the first that may not, in their order', () => {
+      const { channel, written } = openChannel();
+      channel.sendWithin(5, 7, 1);
+      channel.send(7, 2);
+      channel.sendWithin(5, 7, 3);
+      vi.advanceTimersByTime(1);
+      expect(written).toEqual([
+        Buffer.concat([1, 2, 3].map((id) => encode({ type: 7, id, payload: Buffer.alloc(0) }))),
+      ]);
+      channel.sendWithin(5, 7, 4);
+      vi.advanceTimersByTime(5);
+      expect(written).toHaveLength(2);
+    });
+
+    test('leave before the pipe is ended, and not at all once it is closed', () => {
+      const ended = openChannel();
+      ended.channel.sendWithin(5, 7, 1);
+      ended.channel.end();
+      expect(ended.written).toHaveLength(1);
+      const gone = openChannel();
+      gone.channel.sendWithin(5, 7, 1);
+      gone.channel.destroy();
+      gone.channel.sendWithin(5, 7, 2);
+      vi.advanceTimersByTime(100);
+      expect(gone.written).toEqual([]);
+      expect(vi.getTimerCount()).toBe(0);
+    });
   });
 });

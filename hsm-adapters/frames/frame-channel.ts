@@ -43,6 +43,8 @@ export class FrameChannel {
   #outLength = 0;
   #outFrames = 0;
   #flushScheduled = false;
+  /** Frames that were sent with leave to wait go by then. */
+  #latest: NodeJS.Timeout | undefined;
   #closed = false;
 
   constructor(stream: Duplex, handlers: FrameHandlers) {
@@ -70,6 +72,19 @@ export class FrameChannel {
 
   /** Queues a frame. Parts are copied before the call returns. Does nothing once the channel is closed. */
   send(type: number, id: number, ...parts: readonly Uint8Array[]): void {
+    this.#put(type, id, parts);
+    if (this.#outFrames === 0 || this.#flushScheduled) return;
+    this.#flushScheduled = true;
+    setImmediate(() => this.flush());
+  }
+
+  /** As `send`, for a frame that may wait for others: it leaves with the next that may not, or after `milliseconds`. */
+  sendWithin(milliseconds: number, type: number, id: number, ...parts: readonly Uint8Array[]): void {
+    this.#put(type, id, parts);
+    if (this.#outFrames > 0) this.#latest ??= setTimeout(() => this.flush(), milliseconds);
+  }
+
+  #put(type: number, id: number, parts: readonly Uint8Array[]): void {
     if (this.#closed) return;
     let length = 0;
     for (const part of parts) length += part.byteLength;
@@ -88,15 +103,13 @@ export class FrameChannel {
     this.#outLength = at;
     this.#outFrames += 1;
     if (at >= FLUSH_BYTES) this.flush();
-    else if (!this.#flushScheduled) {
-      this.#flushScheduled = true;
-      setImmediate(() => this.flush());
-    }
   }
 
   /** Hands everything queued to the kernel now. */
   flush(): void {
     this.#flushScheduled = false;
+    clearTimeout(this.#latest);
+    this.#latest = undefined;
     if (this.#outLength === 0 || this.#closed) return;
     this.#stream.write(this.#out.subarray(0, this.#outLength));
     // The stream may still hold the bytes: the next frames go behind them, or into a new buffer.
@@ -195,6 +208,7 @@ export class FrameChannel {
   #close(error: FrameError | undefined): void {
     if (this.#closed) return;
     this.#closed = true;
+    clearTimeout(this.#latest);
     this.#partial = undefined;
     this.#handlers.closed(error);
   }

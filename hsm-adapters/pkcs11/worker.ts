@@ -43,6 +43,7 @@ const EXPIRY_CHECK_MS = 25;
 const LOAD_REPORT_MS = 500;
 const DRAIN_CHECK_MS = 5;
 const RESULTS_AT_ONCE = 8;
+const RESULT_MS = 1;
 /** Failures in a row that look like the token's end. One may be bad luck; this many are an answer. */
 const MAX_TROUBLES = 3;
 
@@ -181,7 +182,10 @@ function logIn({ cryptoki, profile, token, info, pin }: Loaded): void {
       profile,
       replies: {
         done: (id, ...parts) => {
-          channel.send(WorkerFrame.Done, id, ...parts);
+          // While every session has work and as much again waits, nobody is faster served by a result of its own: each
+          // costs a write, and wakes the broker, which then has one thing to do.
+          if (pool.queued >= pool.lent) channel.sendWithin(RESULT_MS, WorkerFrame.Done, id, ...parts);
+          else channel.send(WorkerFrame.Done, id, ...parts);
           // Results of calls on this thread would all wait for the last request that has been read.
           if (channel.unsentFrames >= RESULTS_AT_ONCE) channel.flush();
         },
