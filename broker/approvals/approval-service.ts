@@ -7,7 +7,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import type { ApprovalPolicy, ApproverKey, Quorum } from '../../policy/quorum.ts';
+import type { ApprovalPolicy, Quorum } from '../../policy/quorum.ts';
 import { canonicalize } from '../audit/canonical.ts';
 import type { AuditLog, EntryDraft } from '../audit/entry.ts';
 import { Failure } from '../keyuse/failure.ts';
@@ -33,6 +33,7 @@ import {
 import { type ApprovalView, type Notice, type NoticeKind, noticeOf, viewOf } from './approval-view.ts';
 import type { Approvals, ApprovalUse, AskedApprovals, Petition } from './approvals.ts';
 import { type Asked, actOf, askedOf, requestKeyOf } from './asked-act.ts';
+import { type LiveApproval, LiveApprovals, OPEN_STATES } from './live-approvals.ts';
 import type { RelyingParty } from './passkey.ts';
 import {
   asFailure,
@@ -53,15 +54,13 @@ import { type ApprovalLog, checkState, type StateCheck } from './state-check.ts'
 import {
   approverObjection,
   type CastVote,
-  countingVotes,
   type IsFrozen,
   isQuorate,
   keyObjection,
   presenceObjection,
-  type TallyContext,
 } from './tally.ts';
 import { Validity } from './validity.ts';
-import { spkiOf, type VerifiedVote, VoteFormatError, verifyVote } from './vote-signature.ts';
+import { VoteCheck } from './vote-check.ts';
 
 export interface ApprovalLimits extends RoomLimits {
   /** How long what was closed can still be looked at. */
@@ -104,22 +103,6 @@ export interface Voter extends Actor {
   readonly approver: string;
 }
 
-interface Live {
-  readonly row: Omit<ApprovalRow, 'state' | 'used' | 'taken'>;
-  readonly act: Act;
-  readonly quorum: Quorum;
-  state: 'open' | 'approved';
-  votes: readonly CastVote[];
-  nextVote: number;
-  isReminded: boolean;
-  /** Uses that are taken durably and not used yet; a crash loses them. `isDrawnOut`: there are no others. */
-  readonly drawn: number[];
-  isDrawnOut: boolean;
-  /** What its row says at least, while the broker runs: uses that count, and the highest number. */
-  used: number;
-  taken: number;
-}
-
 /** What will be drawn of an approval when one transaction is durable: what was before, less what it uses, in turn. */
 interface Draw {
   readonly numbers: number[];
@@ -141,7 +124,6 @@ interface Taking {
   readonly reject: (error: unknown) => void;
 }
 
-const OPEN_STATES = ['open', 'approved'] as const;
 const TICK_MS = 1000;
 /** Of a large budget, so much at most is taken at once, and at most one in so many: what a crash can lose. */
 const MAX_DRAW = 256;
@@ -151,19 +133,15 @@ const GATHER_MS = 3;
 /** Rows read at once, and at most for one list: those are read in one turn of the event loop. */
 const PAGE = 200;
 const MAX_LOOKED_AT = 20_000;
-const HOUR_MS = 3_600_000;
 const PRUNE_TICKS = 600;
 
 export class ApprovalService implements Approvals, AskedApprovals {
   readonly #o: ApprovalServiceOptions;
   readonly #limits: ApprovalLimits;
-  readonly #live = new Map<string, Live>();
-  readonly #byRequest = new Map<string, string>();
+  readonly #live: LiveApprovals;
   readonly #opening = new Map<string, Promise<string>>();
-  /** Signatures that verify: a pure function of document, key and signature, so that it never goes stale. */
-  readonly #verified = new WeakMap<CastVote, VerifiedVote>();
-  readonly #ownKeys = new Map<string, Buffer>();
   readonly #watchers = new Set<() => void>();
+  readonly #votes: VoteCheck;
   readonly #validity: Validity;
   readonly #authority: Validity['authority'];
   readonly #room: Room;
@@ -183,6 +161,8 @@ export class ApprovalService implements Approvals, AskedApprovals {
     this.#o = options;
     this.#limits = { ...DEFAULT_LIMITS, ...options.limits };
     this.#room = new Room(this.#limits);
+    this.#live = new LiveApprovals(options.store, this.#room);
+    this.#votes = new VoteCheck(options);
     this.#validity = new Validity(options);
     this.#authority = (...of) => this.#validity.authority(...of);
   }
@@ -192,8 +172,8 @@ export class ApprovalService implements Approvals, AskedApprovals {
     const check = await checkState(this.#o.store, log, this.#o.clock.now());
     this.#stopped = check.problem;
     this.#progress = this.#o.store.progress;
-    this.#load();
-    for (const live of this.#live.values()) await this.#verify(live);
+    this.#live.load(this.#o.clock.now());
+    for (const live of this.#live.values()) await this.#votes.verify(live);
     this.#timer = setInterval(() => this.tick(), TICK_MS).unref();
     return check;
   }
@@ -236,66 +216,6 @@ export class ApprovalService implements Approvals, AskedApprovals {
     }
   }
 
-  #load(): void {
-    this.#live.clear();
-    this.#byRequest.clear();
-    this.#room.clear();
-    for (const row of this.#o.store.inStates(OPEN_STATES)) {
-      if (row.openedLeaf === null) continue;
-      // Drawn to the last and killed before that was used: nothing is left of it, and a new one can be asked for.
-      if (row.used >= parseAct(row.act).uses)
-        this.#o.store.close(row.id, OPEN_STATES, 'used', '', '', this.#o.clock.now());
-      else this.#remember(row);
-    }
-    const { store, clock } = this.#o;
-    const since = clock.now() - HOUR_MS;
-    const ended = [...store.closedSince('rejected', since), ...store.closedSince('withdrawn', since)];
-    for (const { act, closedAt } of ended.sort((a, b) => a.closedAt - b.closedAt))
-      this.#room.ended(parseAct(act), closedAt);
-    for (const { act, openedAt } of store.openedSince(since)) this.#room.asked(parseAct(act), openedAt);
-  }
-
-  #remember(row: ApprovalRow): Live {
-    const votes = this.#o.store.votes(row.id);
-    const live: Live = {
-      row,
-      act: parseAct(row.act),
-      quorum: JSON.parse(row.quorum) as Quorum,
-      state: row.state as Live['state'],
-      votes: votes.flatMap(({ approver, key, signature, leaf }) =>
-        leaf === null
-          ? []
-          : [
-              {
-                approver,
-                key: JSON.parse(key) as ApproverKey,
-                signature: JSON.parse(signature) as VoteSignature,
-                leafIndex: leaf,
-              },
-            ],
-      ),
-      nextVote: (votes.at(-1)?.number ?? 0) + 1,
-      isReminded: false,
-      drawn: [],
-      isDrawnOut: false,
-      used: row.used,
-      taken: row.taken,
-    };
-    this.#hold(live);
-    this.#byRequest.set(row.requestKey, row.id);
-    return live;
-  }
-
-  #hold(live: Live): void {
-    if (!this.#live.has(live.row.id)) this.#room.enter(live.act);
-    this.#live.set(live.row.id, live);
-  }
-
-  #forget(live: Live): void {
-    if (this.#live.delete(live.row.id)) this.#room.leave(live.act);
-    if (this.#byRequest.get(live.row.requestKey) === live.row.id) this.#byRequest.delete(live.row.requestKey);
-  }
-
   // Asking ----------------------------------------------------------------------------------------------------------
 
   async take(petition: Petition): Promise<ApprovalUse> {
@@ -305,7 +225,7 @@ export class ApprovalService implements Approvals, AskedApprovals {
     this.#validity.now();
     const id = await this.#findOrOpen(asked, petition);
     const live = this.#live.get(id);
-    if (live !== undefined) await this.#verify(live);
+    if (live !== undefined) await this.#votes.verify(live);
     // Drawn before, and durable: nothing has to be written for it.
     if (live !== undefined && live.drawn.length > 0) return this.#useDrawn(live, petition);
     return await new Promise<ApprovalUse>((resolve, reject) => {
@@ -321,9 +241,9 @@ export class ApprovalService implements Approvals, AskedApprovals {
     const id = await this.#findOrOpen(asked, petition);
     const live = this.#live.get(id);
     if (live === undefined) return { id, isApproved: false };
-    await this.#verify(live);
+    await this.#votes.verify(live);
     const quorum = petition.allowance.quorum!;
-    return { id, isApproved: isQuorate(this.#counting(live, quorum), quorum) };
+    return { id, isApproved: isQuorate(this.#votes.counting(live, quorum), quorum) };
   }
 
   isApproved(petition: Petition): boolean {
@@ -338,21 +258,20 @@ export class ApprovalService implements Approvals, AskedApprovals {
       if (error instanceof Failure) return false;
       throw error;
     }
-    const live = this.#live.get(this.#byRequest.get(requestKeyOf(asked)) ?? '');
+    const live = this.#live.ofRequest(requestKeyOf(asked));
     return (
       live !== undefined &&
       !this.#validity.isOver(live) &&
       !this.#validity.isVoid(live) &&
-      isQuorate(this.#counting(live, quorum), quorum)
+      isQuorate(this.#votes.counting(live, quorum), quorum)
     );
   }
 
   async #findOrOpen(asked: Asked, petition: Petition): Promise<string> {
     const requestKey = requestKeyOf(asked);
-    const found = this.#byRequest.get(requestKey);
-    if (found !== undefined) {
-      const live = this.#live.get(found)!;
-      if (!this.#validity.isOver(live)) return found;
+    const live = this.#live.ofRequest(requestKey);
+    if (live !== undefined) {
+      if (!this.#validity.isOver(live)) return live.row.id;
       this.#close(live, 'expired', IS_OVER, 'lastmile');
     }
     return this.#opening.get(requestKey) ?? this.#open(requestKey, asked, petition);
@@ -395,7 +314,7 @@ export class ApprovalService implements Approvals, AskedApprovals {
           this.#o.store.opened(id, leafIndex);
           this.#tell(id, 'opened', now);
         });
-        this.#remember(this.#o.store.find(id)!);
+        this.#live.remember(this.#o.store.find(id)!);
         this.#changed();
         return id;
       })
@@ -422,8 +341,8 @@ export class ApprovalService implements Approvals, AskedApprovals {
     this.#taking = [];
     this.#consumedAt = performance.now();
     const outcomes: (() => void)[] = [];
-    const draws = new Map<Live, Draw>();
-    const exhausted = new Set<Live>();
+    const draws = new Map<LiveApproval, Draw>();
+    const exhausted = new Set<LiveApproval>();
     const openBefore = this.#live.size;
     try {
       this.#requireState();
@@ -449,7 +368,7 @@ export class ApprovalService implements Approvals, AskedApprovals {
       live.used = used;
       live.taken = taken;
     }
-    for (const live of exhausted) this.#forget(live);
+    for (const live of exhausted) this.#live.forget(live);
     for (const settle of outcomes) settle();
     // A use wakes nobody: all who wait would look again at what has not changed for them.
     if (this.#live.size < openBefore) this.#changed();
@@ -457,7 +376,11 @@ export class ApprovalService implements Approvals, AskedApprovals {
   }
 
   /** Inside the transaction. */
-  #takeOne({ id, petition }: Taking, draws: Map<Live, Draw>, exhausted: Set<Live>): () => ApprovalUse {
+  #takeOne(
+    { id, petition }: Taking,
+    draws: Map<LiveApproval, Draw>,
+    exhausted: Set<LiveApproval>,
+  ): () => ApprovalUse {
     const live = this.#live.get(id);
     if (live === undefined) throw required(id, 'the approval was closed while you asked');
     const entitled = this.#entitled(live, petition);
@@ -493,13 +416,13 @@ export class ApprovalService implements Approvals, AskedApprovals {
     if (isUsedUp) this.#o.store.close(id, OPEN_STATES, 'used', '', '', now);
     if (quorum.emergency) this.#tell(id, 'emergency-used', now);
     return () => {
-      if (isUsedUp) this.#forget(live);
+      if (isUsedUp) this.#live.forget(live);
       return this.#use(live, entitled, number);
     };
   }
 
   /** @throws Failure APPROVAL_REQUIRED */
-  #useDrawn(live: Live, petition: Petition): ApprovalUse {
+  #useDrawn(live: LiveApproval, petition: Petition): ApprovalUse {
     this.#requireState();
     const { id } = live.row;
     if (this.#live.get(id) !== live) throw required(id, 'the approval was closed while you asked');
@@ -523,7 +446,7 @@ export class ApprovalService implements Approvals, AskedApprovals {
    * Whether this very petition may use the approval now. Nothing of what was found before is believed but the pure
    * results of checking signatures. @throws Failure APPROVAL_REQUIRED
    */
-  #entitled(live: Live, petition: Petition): Entitled {
+  #entitled(live: LiveApproval, petition: Petition): Entitled {
     const { id } = live.row;
     const quorum = petition.allowance.quorum!;
     const act = actOf(this.#o.audit.origin, askedOf(petition, this.#authority), live.act);
@@ -531,13 +454,13 @@ export class ApprovalService implements Approvals, AskedApprovals {
     if (actDocument(act) !== live.row.act || withinMs > quorum.withinMs + 1000)
       throw required(id, 'what is asked for is not what was approved');
     if (this.#validity.isOver(live)) throw required(id, 'the approval has expired');
-    const counting = this.#counting(live, quorum);
+    const counting = this.#votes.counting(live, quorum);
     if (!isQuorate(counting, quorum)) throw required(id, this.#standing(live, counting));
     // As many as it takes: an entry has no room for everybody who may have agreed.
     return { act, quorum, counting: counting.slice(0, quorum.approvals) };
   }
 
-  #use(live: Live, { act, quorum, counting }: Entitled, number: number): ApprovalUse {
+  #use(live: LiveApproval, { act, quorum, counting }: Entitled, number: number): ApprovalUse {
     const { id } = live.row;
     if (quorum.emergency) {
       this.#emergencyUses++;
@@ -556,8 +479,8 @@ export class ApprovalService implements Approvals, AskedApprovals {
     };
   }
 
-  #giveBack(live: Live, number: number): void {
-    const { id, requestKey } = live.row;
+  #giveBack(live: LiveApproval, number: number): void {
+    const { id } = live.row;
     if (live.drawn.length > 0 && this.#live.get(id) === live) {
       live.drawn.push(number);
       return;
@@ -576,11 +499,9 @@ export class ApprovalService implements Approvals, AskedApprovals {
     }
     live.isDrawnOut = false;
     live.used--;
-    // Asked for again meanwhile, the newer one stands; this one is found by its id.
     const state = this.#o.store.find(id)?.state;
     if (this.#stopped !== undefined || (state !== 'approved' && state !== 'open')) return;
-    this.#hold(live);
-    if (!this.#byRequest.has(requestKey)) this.#byRequest.set(requestKey, id);
+    this.#live.hold(live);
   }
 
   async approved(id: string, signal: AbortSignal): Promise<void> {
@@ -594,13 +515,13 @@ export class ApprovalService implements Approvals, AskedApprovals {
           id,
           reachable(() => this.#o.store.find(id)),
         );
-      await this.#verify(live);
+      await this.#votes.verify(live);
       if (this.#validity.isOver(live)) throw required(id, 'the approval has expired');
       if (this.#validity.isVoid(live)) {
         this.#close(live, 'expired', CHANGED, 'lastmile');
         throw required(id, 'the rule or the key has changed since: ask again');
       }
-      if (isQuorate(this.#counting(live, live.quorum), live.quorum)) return;
+      if (isQuorate(this.#votes.counting(live, live.quorum), live.quorum)) return;
       await this.#nextChange(signal);
     }
   }
@@ -617,17 +538,17 @@ export class ApprovalService implements Approvals, AskedApprovals {
     return this.#onRecord(by, OPERATIONS.approve, id, async () => {
       this.#requireState();
       const live = this.#votable(id, by);
-      const context = this.#context();
+      const context = this.#votes.context();
       const objection = approverObjection(person, live.quorum, live.act.requester, context);
       if (objection !== undefined) throw new Failure('POLICY_DENIED', `\`${person}\` ${objection}`);
-      const { key, found } = await this.#keyOf(person, signature, live);
+      const { key, found } = await this.#votes.keyOf(person, signature, live);
       const problem =
         keyObjection(person, key, live.quorum, context) ??
         presenceObjection({ signature }, found, live.quorum);
       if (problem !== undefined) throw new Failure('POLICY_DENIED', `\`${person}\` ${problem}`);
       // The signature was read meanwhile: a rejection may have come between.
       this.#votable(id, by);
-      if (this.#counting(live, live.quorum).some(({ approver }) => approver === person))
+      if (this.#votes.counting(live, live.quorum).some(({ approver }) => approver === person))
         throw new Failure(
           'REQUEST_INVALID',
           `\`${person}\` has approved this already: another person is needed`,
@@ -647,13 +568,13 @@ export class ApprovalService implements Approvals, AskedApprovals {
         voteDraft(id, live.act, by, { number, approver: person, key, signature }),
       );
       const vote: CastVote = { approver: person, key, signature, leafIndex };
-      this.#verified.set(vote, found);
+      this.#votes.verified(vote, found);
       const isOpen = this.#live.get(id) === live;
       const votes = [...live.votes, vote];
       const isApproved =
         isOpen &&
         live.state === 'open' &&
-        isQuorate(this.#counting({ ...live, votes }, live.quorum), live.quorum);
+        isQuorate(this.#votes.counting({ ...live, votes }, live.quorum), live.quorum);
       durably(this.#o.store, () => {
         this.#o.store.voteLogged(id, number, leafIndex);
         if (isApproved) {
@@ -674,7 +595,12 @@ export class ApprovalService implements Approvals, AskedApprovals {
       this.#requireState();
       requireReason(reason);
       const live = this.#votable(id, by);
-      const objection = approverObjection(by.approver, live.quorum, live.act.requester, this.#context());
+      const objection = approverObjection(
+        by.approver,
+        live.quorum,
+        live.act.requester,
+        this.#votes.context(),
+      );
       if (objection !== undefined) throw new Failure('POLICY_DENIED', `\`${by.approver}\` ${objection}`);
       this.#close(live, 'rejected', reason, by.approver);
       this.#room.ended(live.act, this.#o.clock.now());
@@ -695,35 +621,16 @@ export class ApprovalService implements Approvals, AskedApprovals {
     return this.#view(this.#o.store.find(id)!);
   }
 
-  /** The key of this person that made the signature. @throws Failure REQUEST_INVALID, POLICY_DENIED */
-  async #keyOf(
-    person: string,
-    signature: VoteSignature,
-    live: Live,
-  ): Promise<{ readonly key: ApproverKey; readonly found: VerifiedVote }> {
-    const keys = this.#o.policy().approvers.get(person)?.keys ?? [];
-    try {
-      for (const key of keys) {
-        const found = await verifyVote(signature, key, live.row.act, this.#o.relyingParty);
-        if (found !== undefined) return { key, found };
-      }
-    } catch (cause) {
-      if (!(cause instanceof VoteFormatError)) throw cause;
-      throw new Failure('REQUEST_INVALID', `the signature ${cause.message}`, { cause });
-    }
-    throw new Failure('POLICY_DENIED', `the signature is not one of \`${person}\` over this very act`);
-  }
-
   /** @throws Failure */
-  #votable(id: string, by: Voter): Live {
+  #votable(id: string, by: Voter): LiveApproval {
     const live = this.#live.get(id);
     if (live === undefined) {
       const row = this.#o.store.find(id);
-      if (row === undefined || !this.#mayVoteOn(by.approver, JSON.parse(row.quorum) as Quorum))
+      if (row === undefined || !this.#votes.mayVoteOn(by.approver, JSON.parse(row.quorum) as Quorum))
         throw noSuch();
       throw closedAlready(row);
     }
-    if (!this.#mayVoteOn(by.approver, live.quorum)) throw noSuch();
+    if (!this.#votes.mayVoteOn(by.approver, live.quorum)) throw noSuch();
     this.#validity.now();
     if (this.#validity.isOver(live)) throw new Failure('REQUEST_INVALID', 'the approval has expired');
     if (this.#validity.isVoid(live)) {
@@ -736,21 +643,11 @@ export class ApprovalService implements Approvals, AskedApprovals {
     return live;
   }
 
-  #mayVoteOn(approver: string, quorum: Quorum): boolean {
-    const policy = this.#o.policy();
-    return (
-      policy.approvers.has(approver) &&
-      quorum.groups.some((group) => policy.groupMembers(group).has(approver))
-    );
-  }
-
   // Looking ---------------------------------------------------------------------------------------------------------
 
   /** The approver that this SPIFFE ID is; undefined: none. A frozen one is none. */
   approverOf(spiffeId: string): string | undefined {
-    for (const approver of this.#o.policy().approvers.values())
-      if (approver.spiffeId === spiffeId) return this.#o.isFrozen(approver) ? undefined : approver.id;
-    return undefined;
+    return this.#votes.approverOf(spiffeId);
   }
 
   /** What this approver may vote on; with `all`, also what was closed, of the newest 20,000. Newest first. */
@@ -762,7 +659,7 @@ export class ApprovalService implements Approvals, AskedApprovals {
     const views: ApprovalView[] = [];
     for (const row of all ? this.#newestRows() : this.#openRows()) {
       if (views.length >= limit) break;
-      if (row.openedLeaf !== null && this.#mayVoteOn(approver, JSON.parse(row.quorum) as Quorum))
+      if (row.openedLeaf !== null && this.#votes.mayVoteOn(approver, JSON.parse(row.quorum) as Quorum))
         views.push(this.#view(row));
     }
     return views;
@@ -777,7 +674,7 @@ export class ApprovalService implements Approvals, AskedApprovals {
     if (row === undefined || row.openedLeaf === null) return undefined;
     const isTheirs = who.spiffeId !== undefined && parseAct(row.act).requester === who.spiffeId;
     const mayVote =
-      who.approver !== undefined && this.#mayVoteOn(who.approver, JSON.parse(row.quorum) as Quorum);
+      who.approver !== undefined && this.#votes.mayVoteOn(who.approver, JSON.parse(row.quorum) as Quorum);
     return isTheirs || mayVote ? this.#view(row) : undefined;
   }
 
@@ -797,7 +694,8 @@ export class ApprovalService implements Approvals, AskedApprovals {
       const rows = reachable(() => this.#o.store.changedSince(from, PAGE));
       const views = rows
         .filter(
-          (row) => row.openedLeaf !== null && this.#mayVoteOn(approver, JSON.parse(row.quorum) as Quorum),
+          (row) =>
+            row.openedLeaf !== null && this.#votes.mayVoteOn(approver, JSON.parse(row.quorum) as Quorum),
         )
         .map((row) => this.#view(row));
       from = rows.at(-1)?.change ?? from;
@@ -831,7 +729,7 @@ export class ApprovalService implements Approvals, AskedApprovals {
   #view(row: ApprovalRow): ApprovalView {
     const live = this.#live.get(row.id);
     const quorum = JSON.parse(row.quorum) as Quorum;
-    const counting = live === undefined ? [] : this.#counting(live, quorum);
+    const counting = live === undefined ? [] : this.#votes.counting(live, quorum);
     let state = row.state as ApprovalState;
     if (live !== undefined) {
       const isOver = this.#validity.isOver(live) || this.#validity.isVoid(live);
@@ -864,8 +762,8 @@ export class ApprovalService implements Approvals, AskedApprovals {
       const now = this.#o.clock.now();
       const policy = this.#o.policy();
       const hasChanged = policy !== this.#seenPolicy;
-      const ended: (readonly [Live, string])[] = [];
-      const reminded: Live[] = [];
+      const ended: (readonly [LiveApproval, string])[] = [];
+      const reminded: LiveApproval[] = [];
       for (const live of this.#live.values()) {
         if (this.#validity.isCertainlyOver(live)) ended.push([live, IS_OVER]);
         else if (hasChanged && this.#validity.isVoid(live)) ended.push([live, CHANGED]);
@@ -880,7 +778,7 @@ export class ApprovalService implements Approvals, AskedApprovals {
         });
       // Not before what it voids is on disk.
       this.#seenPolicy = policy;
-      for (const [live] of ended) this.#forget(live);
+      for (const [live] of ended) this.#live.forget(live);
       for (const live of reminded) live.isReminded = true;
       if (ended.length > 0 || hasChanged) this.#changed();
       if (this.#ticks++ % PRUNE_TICKS === 0) {
@@ -902,7 +800,7 @@ export class ApprovalService implements Approvals, AskedApprovals {
     this.#progress = size;
   }
 
-  #isReminderDue(live: Live, now: number): boolean {
+  #isReminderDue(live: LiveApproval, now: number): boolean {
     if (live.isReminded || live.state !== 'open') return false;
     const { openedAt, notAfter } = live.row;
     return now >= notAfter - (notAfter - openedAt) / 5;
@@ -946,19 +844,19 @@ export class ApprovalService implements Approvals, AskedApprovals {
     });
     this.#stopped = undefined;
     this.#progress = leafIndex + 1;
-    this.#load();
+    this.#live.load(this.#o.clock.now());
     this.#changed();
     return { voided: open.length, leafIndex };
   }
 
-  #close(live: Live, state: ApprovalState, reason: string, by: string): void {
+  #close(live: LiveApproval, state: ApprovalState, reason: string, by: string): void {
     const { id } = live.row;
     const now = this.#o.clock.now();
     durably(this.#o.store, () => {
       if (!this.#o.store.close(id, OPEN_STATES, state, reason, by, now)) return;
       if (state === 'rejected' || state === 'expired' || state === 'withdrawn') this.#tell(id, state, now);
     });
-    this.#forget(live);
+    this.#live.forget(live);
     this.#changed();
   }
 
@@ -988,53 +886,8 @@ export class ApprovalService implements Approvals, AskedApprovals {
     }
   }
 
-  async #verify(live: Live): Promise<void> {
-    for (const vote of live.votes) {
-      if (this.#verified.has(vote)) continue;
-      let found: VerifiedVote | undefined;
-      try {
-        found = await verifyVote(vote.signature, vote.key, live.row.act, this.#o.relyingParty);
-      } catch (error) {
-        if (!(error instanceof VoteFormatError)) throw error;
-      }
-      // What does not verify is looked at again: the pages' own address may be known only later.
-      if (found !== undefined) this.#verified.set(vote, found);
-    }
-  }
-
-  #counting(live: Pick<Live, 'votes' | 'act'>, quorum: Quorum): readonly CastVote[] {
-    return countingVotes(live.votes, quorum, live.act.requester, this.#context(), (vote) =>
-      this.#verified.get(vote),
-    );
-  }
-
-  #standing(live: Live, counting: readonly CastVote[]): string {
+  #standing(live: LiveApproval, counting: readonly CastVote[]): string {
     return `${counting.length} of ${live.quorum.approvals} approvals are there; until ${live.act.notAfter}`;
-  }
-
-  #context(): TallyContext {
-    return {
-      policy: this.#o.policy(),
-      isFrozen: this.#o.isFrozen,
-      isBrokersOwn: (key) => this.#isBrokersOwn(key),
-    };
-  }
-
-  /** Fails closed: a key that cannot be read could be anybody's. */
-  #isBrokersOwn(key: ApproverKey): boolean {
-    const name = `${key.method} ${key.publicKey}`;
-    let spki = this.#ownKeys.get(name);
-    if (spki === undefined) {
-      try {
-        spki = spkiOf(key);
-      } catch (error) {
-        if (error instanceof VoteFormatError) return true;
-        throw error;
-      }
-      if (this.#ownKeys.size > 10_000) this.#ownKeys.clear();
-      this.#ownKeys.set(name, spki);
-    }
-    return this.#o.isTokenKey(spki);
   }
 
   #requireState(): void {
