@@ -6,21 +6,11 @@
  * actual request, by the policy in force, in the same turn of the event loop in which it is consumed.
  */
 import { randomBytes } from 'node:crypto';
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { ApprovalPolicy, Quorum } from '../../policy/quorum.ts';
 import { canonicalize } from '../audit/canonical.ts';
 import type { AuditLog, EntryDraft } from '../audit/entry.ts';
 import { Failure } from '../keyuse/failure.ts';
-import type { ApprovalRow, ApprovalStore } from '../state/approval-rows.ts';
-import {
-  type Act,
-  type ApprovalState,
-  actDocument,
-  actTime,
-  approvalId,
-  parseAct,
-  type VoteSignature,
-} from './act.ts';
+import { type Act, type ApprovalState, actDocument, actTime, approvalId, type VoteSignature } from './act.ts';
 import {
   type Actor,
   closeDraft,
@@ -30,11 +20,11 @@ import {
   useRecord,
   voteDraft,
 } from './approval-entries.ts';
-import { type ApprovalView, type Notice, type NoticeKind, noticeOf, viewOf } from './approval-view.ts';
+import { ApprovalLists } from './approval-lists.ts';
+import type { ApprovalView } from './approval-view.ts';
 import type { Approvals, ApprovalUse, AskedApprovals, Petition } from './approvals.ts';
 import { type Asked, actOf, askedOf, requestKeyOf } from './asked-act.ts';
 import { type LiveApproval, LiveApprovals, OPEN_STATES } from './live-approvals.ts';
-import type { RelyingParty } from './passkey.ts';
 import {
   asFailure,
   CHANGED,
@@ -51,16 +41,10 @@ import {
 } from './refusals.ts';
 import { Room, type RoomLimits } from './room.ts';
 import { type ApprovalLog, checkState, type StateCheck } from './state-check.ts';
-import {
-  approverObjection,
-  type CastVote,
-  type IsFrozen,
-  isQuorate,
-  keyObjection,
-  presenceObjection,
-} from './tally.ts';
-import { Validity } from './validity.ts';
-import { VoteCheck } from './vote-check.ts';
+import { approverObjection, type CastVote, isQuorate, keyObjection, presenceObjection } from './tally.ts';
+import { Telling, type TellingOptions } from './telling.ts';
+import { Validity, type ValidityOptions } from './validity.ts';
+import { VoteCheck, type VoteCheckOptions } from './vote-check.ts';
 
 export interface ApprovalLimits extends RoomLimits {
   /** How long what was closed can still be looked at. */
@@ -77,25 +61,10 @@ export const DEFAULT_LIMITS: ApprovalLimits = {
   retentionMs: 30 * 86_400_000,
 };
 
-export interface ApprovalServiceOptions {
-  readonly store: ApprovalStore;
+export interface ApprovalServiceOptions extends ValidityOptions, VoteCheckOptions, TellingOptions {
   readonly audit: Pick<AuditLog, 'append' | 'appendRefusal' | 'origin' | 'failure' | 'size'>;
-  readonly policy: () => ApprovalPolicy & { readonly maxClockDoubtMs: number };
-  /** Milliseconds of the Unix epoch, and how far that may be wrong. */
-  readonly clock: { now(): number; doubtMs(): number };
-  readonly isFrozen: IsFrozen;
-  /** Whether a token that the broker logs in to has this key (SubjectPublicKeyInfo, DER). */
-  readonly isTokenKey: (spki: Uint8Array) => boolean;
-  /** Where passkeys are used; undefined: none count. */
-  readonly relyingParty?: RelyingParty | undefined;
-  /** Resolves once it is somebody else's to deliver; what it rejects for is told again. */
-  readonly notify?: ((notice: Notice) => Promise<void>) | undefined;
+  readonly policy: ValidityOptions['policy'];
   readonly limits?: Partial<ApprovalLimits> | undefined;
-  readonly log: (
-    level: 'info' | 'warn' | 'error',
-    message: string,
-    fields?: Record<string, string | number>,
-  ) => void;
 }
 
 /** Who votes: an approver, as the connection or the sign-in says. */
@@ -130,9 +99,6 @@ const MAX_DRAW = 256;
 const DRAW_SHARE = 200;
 /** Between two syncs of uses, milliseconds: under load one of them serves many. */
 const GATHER_MS = 3;
-/** Rows read at once, and at most for one list: those are read in one turn of the event loop. */
-const PAGE = 200;
-const MAX_LOOKED_AT = 20_000;
 const PRUNE_TICKS = 600;
 
 export class ApprovalService implements Approvals, AskedApprovals {
@@ -140,11 +106,12 @@ export class ApprovalService implements Approvals, AskedApprovals {
   readonly #limits: ApprovalLimits;
   readonly #live: LiveApprovals;
   readonly #opening = new Map<string, Promise<string>>();
-  readonly #watchers = new Set<() => void>();
   readonly #votes: VoteCheck;
   readonly #validity: Validity;
   readonly #authority: Validity['authority'];
   readonly #room: Room;
+  readonly #lists: ApprovalLists;
+  readonly #telling: Telling;
   #taking: Taking[] = [];
   #consumedAt = Number.NEGATIVE_INFINITY;
   #stopped: string | undefined;
@@ -154,7 +121,6 @@ export class ApprovalService implements Approvals, AskedApprovals {
   #voidedFor: ApprovalPolicy | undefined;
   #ticks = 0;
   #progress = -1;
-  #isTelling = false;
   #emergencyUses = 0;
 
   constructor(options: ApprovalServiceOptions) {
@@ -165,6 +131,13 @@ export class ApprovalService implements Approvals, AskedApprovals {
     this.#votes = new VoteCheck(options);
     this.#validity = new Validity(options);
     this.#authority = (...of) => this.#validity.authority(...of);
+    this.#lists = new ApprovalLists({
+      store: options.store,
+      live: this.#live,
+      votes: this.#votes,
+      validity: this.#validity,
+    });
+    this.#telling = new Telling(options, (row) => this.#lists.view(row));
   }
 
   /** Compares the state with the log and begins to serve. Before it, nothing can be approved. */
@@ -312,10 +285,10 @@ export class ApprovalService implements Approvals, AskedApprovals {
       .then((leafIndex) => {
         durably(this.#o.store, () => {
           this.#o.store.opened(id, leafIndex);
-          this.#tell(id, 'opened', now);
+          this.#telling.tell(id, 'opened', now);
         });
         this.#live.remember(this.#o.store.find(id)!);
-        this.#changed();
+        this.#telling.changed();
         return id;
       })
       .finally(() => {
@@ -371,8 +344,8 @@ export class ApprovalService implements Approvals, AskedApprovals {
     for (const live of exhausted) this.#live.forget(live);
     for (const settle of outcomes) settle();
     // A use wakes nobody: all who wait would look again at what has not changed for them.
-    if (this.#live.size < openBefore) this.#changed();
-    else if ([...draws.keys()].some(({ quorum }) => quorum.emergency)) void this.#deliver();
+    if (this.#live.size < openBefore) this.#telling.changed();
+    else if ([...draws.keys()].some(({ quorum }) => quorum.emergency)) void this.#telling.deliver();
   }
 
   /** Inside the transaction. */
@@ -414,7 +387,7 @@ export class ApprovalService implements Approvals, AskedApprovals {
     const number = draw.numbers.shift()!;
     const isUsedUp = draw.isLast && draw.numbers.length === 0;
     if (isUsedUp) this.#o.store.close(id, OPEN_STATES, 'used', '', '', now);
-    if (quorum.emergency) this.#tell(id, 'emergency-used', now);
+    if (quorum.emergency) this.#telling.tell(id, 'emergency-used', now);
     return () => {
       if (isUsedUp) this.#live.forget(live);
       return this.#use(live, entitled, number);
@@ -522,7 +495,7 @@ export class ApprovalService implements Approvals, AskedApprovals {
         throw required(id, 'the rule or the key has changed since: ask again');
       }
       if (isQuorate(this.#votes.counting(live, live.quorum), live.quorum)) return;
-      await this.#nextChange(signal);
+      await this.#telling.nextChange(signal);
     }
   }
 
@@ -579,13 +552,13 @@ export class ApprovalService implements Approvals, AskedApprovals {
         this.#o.store.voteLogged(id, number, leafIndex);
         if (isApproved) {
           this.#o.store.setState(id, 'open', 'approved');
-          this.#tell(id, 'approved', this.#o.clock.now());
+          this.#telling.tell(id, 'approved', this.#o.clock.now());
         } else this.#o.store.touch(id);
       });
       live.votes = votes;
       if (isApproved) live.state = 'approved';
-      this.#changed();
-      return this.#view(this.#o.store.find(id)!);
+      this.#telling.changed();
+      return this.#lists.view(this.#o.store.find(id)!);
     });
   }
 
@@ -605,7 +578,7 @@ export class ApprovalService implements Approvals, AskedApprovals {
       this.#close(live, 'rejected', reason, by.approver);
       this.#room.ended(live.act, this.#o.clock.now());
       await this.#append(closeDraft(OPERATIONS.reject, id, live.act, by, by.approver, reason));
-      return this.#view(this.#o.store.find(id)!);
+      return this.#lists.view(this.#o.store.find(id)!);
     });
   }
 
@@ -618,7 +591,7 @@ export class ApprovalService implements Approvals, AskedApprovals {
     // As after a rejection: whoever asks and takes back in turn would still have told approvers each time.
     this.#room.ended(live.act, this.#o.clock.now());
     await this.#append(closeDraft(OPERATIONS.withdraw, id, live.act, by, undefined, 'by who asked'));
-    return this.#view(this.#o.store.find(id)!);
+    return this.#lists.view(this.#o.store.find(id)!);
   }
 
   /** @throws Failure */
@@ -655,14 +628,7 @@ export class ApprovalService implements Approvals, AskedApprovals {
     approver: string,
     options: { readonly all?: boolean; readonly limit?: number } = {},
   ): readonly ApprovalView[] {
-    const { all = false, limit = 100 } = options;
-    const views: ApprovalView[] = [];
-    for (const row of all ? this.#newestRows() : this.#openRows()) {
-      if (views.length >= limit) break;
-      if (row.openedLeaf !== null && this.#votes.mayVoteOn(approver, JSON.parse(row.quorum) as Quorum))
-        views.push(this.#view(row));
-    }
-    return views;
+    return this.#lists.list(approver, options.all ?? false, options.limit ?? 100);
   }
 
   /** For an approver who may vote on it, or for who asked. */
@@ -670,81 +636,28 @@ export class ApprovalService implements Approvals, AskedApprovals {
     id: string,
     who: { readonly approver?: string | undefined; readonly spiffeId?: string | undefined },
   ): ApprovalView | undefined {
-    const row = reachable(() => this.#o.store.find(id));
-    if (row === undefined || row.openedLeaf === null) return undefined;
-    const isTheirs = who.spiffeId !== undefined && parseAct(row.act).requester === who.spiffeId;
-    const mayVote =
-      who.approver !== undefined && this.#votes.mayVoteOn(who.approver, JSON.parse(row.quorum) as Quorum);
-    return isTheirs || mayVote ? this.#view(row) : undefined;
+    return this.#lists.get(id, who);
   }
 
   attachment(id: string, approver: string): Uint8Array | undefined {
-    return this.get(id, { approver }) === undefined
-      ? undefined
-      : reachable(() => this.#o.store.attachment(id));
+    return this.#lists.attachment(id, approver);
   }
 
   /** What has changed for this approver since the cursor; waits for something until the signal fires. */
-  async changes(
+  changes(
     approver: string,
     cursor: number,
     signal: AbortSignal,
   ): Promise<{ readonly views: readonly ApprovalView[]; readonly cursor: number }> {
-    for (let from = cursor; ; ) {
-      const rows = reachable(() => this.#o.store.changedSince(from, PAGE));
-      const views = rows
-        .filter(
-          (row) =>
-            row.openedLeaf !== null && this.#votes.mayVoteOn(approver, JSON.parse(row.quorum) as Quorum),
-        )
-        .map((row) => this.#view(row));
-      from = rows.at(-1)?.change ?? from;
-      if (views.length > 0 || signal.aborted) return { views, cursor: from };
-      if (rows.length === 0) await this.#nextChange(signal);
-      // Who begins far back and may see little of it reads on in turn with everybody else.
-      else await nextTurn();
-    }
+    return this.#lists.changes(approver, cursor, signal, (of) => this.#telling.nextChange(of));
   }
 
   /** Where `changes` would begin to be told only what comes. */
   get cursor(): number {
-    return reachable(() => this.#o.store.lastChange());
+    return this.#lists.cursor;
   }
 
-  #openRows(): readonly ApprovalRow[] {
-    return reachable(() => this.#o.store.inStates(OPEN_STATES)).toReversed();
-  }
-
-  /** In pages, as far as somebody reads on. */
-  *#newestRows(): Generator<ApprovalRow> {
-    let before = Number.MAX_SAFE_INTEGER;
-    for (let seen = 0; seen < MAX_LOOKED_AT; seen += PAGE) {
-      const rows = reachable(() => this.#o.store.changedBefore(before, PAGE));
-      yield* rows;
-      if (rows.length < PAGE) return;
-      before = rows.at(-1)!.change;
-    }
-  }
-
-  #view(row: ApprovalRow): ApprovalView {
-    const live = this.#live.get(row.id);
-    const quorum = JSON.parse(row.quorum) as Quorum;
-    const counting = live === undefined ? [] : this.#votes.counting(live, quorum);
-    let state = row.state as ApprovalState;
-    if (live !== undefined) {
-      const isOver = this.#validity.isOver(live) || this.#validity.isVoid(live);
-      state = isOver ? 'expired' : isQuorate(counting, quorum) ? 'approved' : 'open';
-    }
-    return viewOf(
-      { ...row, used: row.used - (live?.drawn.length ?? 0) },
-      state,
-      quorum,
-      reachable(() => this.#o.store.votes(row.id)),
-      counting,
-    );
-  }
-
-  // Time, state and watchers ------------------------------------------------------------------------------------------
+  // Time and state ---------------------------------------------------------------------------------------------------
 
   /** What another policy has voided stays void, also when the one before it comes back within the second. */
   #noticePolicy(): void {
@@ -773,14 +686,14 @@ export class ApprovalService implements Approvals, AskedApprovals {
         this.#o.store.transaction(() => {
           for (const [{ row }, why] of ended)
             if (this.#o.store.close(row.id, OPEN_STATES, 'expired', why, 'lastmile', now))
-              this.#tell(row.id, 'expired', now);
-          for (const { row } of reminded) this.#tell(row.id, 'reminder', row.notAfter);
+              this.#telling.tell(row.id, 'expired', now);
+          for (const { row } of reminded) this.#telling.tell(row.id, 'reminder', row.notAfter);
         });
       // Not before what it voids is on disk.
       this.#seenPolicy = policy;
       for (const [live] of ended) this.#live.forget(live);
       for (const live of reminded) live.isReminded = true;
-      if (ended.length > 0 || hasChanged) this.#changed();
+      if (ended.length > 0 || hasChanged) this.#telling.changed();
       if (this.#ticks++ % PRUNE_TICKS === 0) {
         this.#o.store.prune(now - this.#limits.retentionMs);
         this.#room.sweep(now);
@@ -789,7 +702,7 @@ export class ApprovalService implements Approvals, AskedApprovals {
     } catch (error) {
       this.#o.log('warn', 'the state of approvals cannot be written', { error: String(error) });
     }
-    void this.#deliver();
+    void this.#telling.deliver();
   }
 
   /** All durable entries have their rows: those come first. */
@@ -845,7 +758,7 @@ export class ApprovalService implements Approvals, AskedApprovals {
     this.#stopped = undefined;
     this.#progress = leafIndex + 1;
     this.#live.load(this.#o.clock.now());
-    this.#changed();
+    this.#telling.changed();
     return { voided: open.length, leafIndex };
   }
 
@@ -854,36 +767,11 @@ export class ApprovalService implements Approvals, AskedApprovals {
     const now = this.#o.clock.now();
     durably(this.#o.store, () => {
       if (!this.#o.store.close(id, OPEN_STATES, state, reason, by, now)) return;
-      if (state === 'rejected' || state === 'expired' || state === 'withdrawn') this.#tell(id, state, now);
+      if (state === 'rejected' || state === 'expired' || state === 'withdrawn')
+        this.#telling.tell(id, state, now);
     });
     this.#live.forget(live);
-    this.#changed();
-  }
-
-  /** Inside a transaction: whoever is to know will be told, also when the broker is killed now. */
-  #tell(approval: string, kind: NoticeKind, at: number): void {
-    if (this.#o.notify !== undefined) this.#o.store.notice({ approval, kind, at });
-  }
-
-  async #deliver(): Promise<void> {
-    const { notify, store } = this.#o;
-    if (notify === undefined || this.#isTelling) return;
-    this.#isTelling = true;
-    try {
-      // Until there are none: what comes meanwhile does not wait for the next second.
-      for (let rows = store.notices(100); rows.length > 0; rows = store.notices(100)) {
-        for (const row of rows) {
-          const approval = store.find(row.approval);
-          if (approval !== undefined) await notify(noticeOf(row, this.#view(approval)));
-          store.noticed(row);
-        }
-        await nextTurn();
-      }
-    } catch (error) {
-      this.#o.log('warn', 'approvers could not be told, and will be told again', { error: String(error) });
-    } finally {
-      this.#isTelling = false;
-    }
+    this.#telling.changed();
   }
 
   #standing(live: LiveApproval, counting: readonly CastVote[]): string {
@@ -927,26 +815,5 @@ export class ApprovalService implements Approvals, AskedApprovals {
       }
       throw error;
     }
-  }
-
-  #nextChange(signal: AbortSignal): Promise<void> {
-    return new Promise((resolve) => {
-      const done = (): void => {
-        this.#watchers.delete(done);
-        signal.removeEventListener('abort', done);
-        resolve();
-      };
-      if (signal.aborted) {
-        resolve();
-        return;
-      }
-      this.#watchers.add(done);
-      signal.addEventListener('abort', done);
-    });
-  }
-
-  #changed(): void {
-    for (const wake of [...this.#watchers]) wake();
-    void this.#deliver();
   }
 }
