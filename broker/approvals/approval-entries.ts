@@ -1,6 +1,7 @@
 /** Approvals as entries of the log: what makes them count, and what anybody can check again. */
 import type { ApproverKey } from '../../policy/quorum.ts';
 import type { EntryDraft, EntryValue } from '../audit/entry.ts';
+import type { Failure } from '../keyuse/failure.ts';
 import type { Act, VoteSignature } from './act.ts';
 import type { CastVote } from './tally.ts';
 import { signatureDigest } from './vote-signature.ts';
@@ -94,8 +95,42 @@ export function closeDraft(
   };
 }
 
+/** That an operator has looked into it and goes on without what was open. */
+export function acceptDraft(actor: Actor, why: string, problem: string, voided: number): EntryDraft {
+  return {
+    kind: 'approval',
+    subject: actor.spiffeId,
+    credential: actor.credential,
+    peer: actor.peer,
+    operation: OPERATIONS.accept,
+    decision: 'allow',
+    performed: 'yes',
+    detail: { why, problem, voided },
+  };
+}
+
+/** Of a vote that was not taken. `id` is as it was sent: there may be no such approval. */
+export function refusalDraft(
+  operation: typeof OPERATIONS.approve | typeof OPERATIONS.reject,
+  id: string,
+  voter: Actor & { readonly approver: string },
+  { reason, message }: Failure,
+): EntryDraft {
+  return {
+    kind: 'approval',
+    subject: subjectOf(voter, voter.approver),
+    credential: voter.credential,
+    peer: voter.peer,
+    operation,
+    decision: 'deny',
+    reason,
+    performed: 'no',
+    detail: { approval: id.slice(0, 64), approver: voter.approver, why: message },
+  };
+}
+
 /** Whoever signed in to the pages may have no SPIFFE ID: then it is the approver's name. */
-export function subjectOf({ spiffeId }: Actor, approver: string | undefined): string {
+function subjectOf({ spiffeId }: Actor, approver: string | undefined): string {
   return spiffeId === '' ? `approver/${approver ?? ''}` : spiffeId;
 }
 

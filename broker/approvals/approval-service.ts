@@ -4,6 +4,7 @@
  * Longer than most files because the order of the steps is the security property: it is to be read in one piece. Rows
  * are written before their entry and count only after it; what is used is verified again over the act made from the
  * actual request, by the policy in force, in the same turn of the event loop in which it is consumed.
+ * What is open, whose votes count, and what clock and policy say are files of their own, which take no step themselves.
  */
 import { randomBytes } from 'node:crypto';
 import type { ApprovalPolicy, Quorum } from '../../policy/quorum.ts';
@@ -13,10 +14,11 @@ import { Failure } from '../keyuse/failure.ts';
 import { type Act, type ApprovalState, actDocument, actTime, approvalId, type VoteSignature } from './act.ts';
 import {
   type Actor,
+  acceptDraft,
   closeDraft,
   OPERATIONS,
   openDraft,
-  subjectOf,
+  refusalDraft,
   useRecord,
   voteDraft,
 } from './approval-entries.ts';
@@ -32,17 +34,21 @@ import {
   durably,
   IS_OVER,
   noSuch,
+  PUT_BACK,
   reachable,
   required,
   requiredOfClosed,
   requireReason,
   SET_BACK,
+  standing,
   unlogged,
 } from './refusals.ts';
 import { Room, type RoomLimits } from './room.ts';
 import { type ApprovalLog, checkState, type StateCheck } from './state-check.ts';
 import { approverObjection, type CastVote, isQuorate, keyObjection, presenceObjection } from './tally.ts';
 import { Telling, type TellingOptions } from './telling.ts';
+import { Upkeep } from './upkeep.ts';
+import { Draws, Gathering, returnDrawn } from './use-drawing.ts';
 import { Validity, type ValidityOptions } from './validity.ts';
 import { VoteCheck, type VoteCheckOptions } from './vote-check.ts';
 
@@ -72,14 +78,6 @@ export interface Voter extends Actor {
   readonly approver: string;
 }
 
-/** What will be drawn of an approval when one transaction is durable: what was before, less what it uses, in turn. */
-interface Draw {
-  readonly numbers: number[];
-  readonly isLast: boolean;
-  readonly used: number;
-  readonly taken: number;
-}
-
 interface Entitled {
   readonly act: Act;
   readonly quorum: Quorum;
@@ -94,16 +92,9 @@ interface Taking {
 }
 
 const TICK_MS = 1000;
-/** Of a large budget, so much at most is taken at once, and at most one in so many: what a crash can lose. */
-const MAX_DRAW = 256;
-const DRAW_SHARE = 200;
-/** Between two syncs of uses, milliseconds: under load one of them serves many. */
-const GATHER_MS = 3;
-const PRUNE_TICKS = 600;
 
 export class ApprovalService implements Approvals, AskedApprovals {
   readonly #o: ApprovalServiceOptions;
-  readonly #limits: ApprovalLimits;
   readonly #live: LiveApprovals;
   readonly #opening = new Map<string, Promise<string>>();
   readonly #votes: VoteCheck;
@@ -112,32 +103,33 @@ export class ApprovalService implements Approvals, AskedApprovals {
   readonly #room: Room;
   readonly #lists: ApprovalLists;
   readonly #telling: Telling;
-  #taking: Taking[] = [];
-  #consumedAt = Number.NEGATIVE_INFINITY;
+  readonly #upkeep: Upkeep;
+  readonly #taking = new Gathering<Taking>((all) => this.#consume(all));
   #stopped: string | undefined;
   #timer: NodeJS.Timeout | undefined;
-  #seenPolicy: ApprovalPolicy | undefined;
   /** What it voids has been closed. */
   #voidedFor: ApprovalPolicy | undefined;
-  #ticks = 0;
   #progress = -1;
   #emergencyUses = 0;
 
   constructor(options: ApprovalServiceOptions) {
     this.#o = options;
-    this.#limits = { ...DEFAULT_LIMITS, ...options.limits };
-    this.#room = new Room(this.#limits);
+    const limits = { ...DEFAULT_LIMITS, ...options.limits };
+    this.#room = new Room(limits);
     this.#live = new LiveApprovals(options.store, this.#room);
     this.#votes = new VoteCheck(options);
     this.#validity = new Validity(options);
     this.#authority = (...of) => this.#validity.authority(...of);
-    this.#lists = new ApprovalLists({
-      store: options.store,
-      live: this.#live,
-      votes: this.#votes,
-      validity: this.#validity,
-    });
+    const parts = { store: options.store, live: this.#live, votes: this.#votes, validity: this.#validity };
+    this.#lists = new ApprovalLists(parts);
     this.#telling = new Telling(options, (row) => this.#lists.view(row));
+    this.#upkeep = new Upkeep({
+      ...parts,
+      policy: options.policy,
+      room: this.#room,
+      telling: this.#telling,
+      retentionMs: limits.retentionMs,
+    });
   }
 
   /** Compares the state with the log and begins to serve. Before it, nothing can be approved. */
@@ -173,20 +165,7 @@ export class ApprovalService implements Approvals, AskedApprovals {
       this.#o.log('warn', 'how much of the log approvals have seen is not written', { error: String(error) });
     }
     this.#timer = undefined;
-    for (const live of this.#live.values()) {
-      const unused = live.drawn.splice(0);
-      if (unused.length === 0) continue;
-      try {
-        this.#o.store.giveUses(live.row.id, unused.length);
-      } catch (error) {
-        // As after a kill: they stay used. What else ends with the broker does not wait for it.
-        this.#o.log('warn', 'unused uses of an approval could not be given back, and stay used', {
-          approval: live.row.id,
-          uses: unused.length,
-          error: String(error),
-        });
-      }
-    }
+    returnDrawn(this.#live.values(), this.#o);
   }
 
   // Asking ----------------------------------------------------------------------------------------------------------
@@ -202,7 +181,7 @@ export class ApprovalService implements Approvals, AskedApprovals {
     // Drawn before, and durable: nothing has to be written for it.
     if (live !== undefined && live.drawn.length > 0) return this.#useDrawn(live, petition);
     return await new Promise<ApprovalUse>((resolve, reject) => {
-      if (this.#taking.push({ id, petition, resolve, reject }) === 1) this.#consumeSoon();
+      this.#taking.add({ id, petition, resolve, reject });
     });
   }
 
@@ -301,20 +280,10 @@ export class ApprovalService implements Approvals, AskedApprovals {
 
   // Using -----------------------------------------------------------------------------------------------------------
 
-  /** A sync stops everything for as long as it takes: at once when there was none just now, else with what comes. */
-  #consumeSoon(): void {
-    const waitMs = this.#consumedAt + GATHER_MS - performance.now();
-    if (waitMs <= 0) setImmediate(() => this.#consume());
-    else setTimeout(() => this.#consume(), waitMs);
-  }
-
   /** Everything that waits, in one transaction and one sync. */
-  #consume(): void {
-    const taking = this.#taking;
-    this.#taking = [];
-    this.#consumedAt = performance.now();
+  #consume(taking: readonly Taking[]): void {
     const outcomes: (() => void)[] = [];
-    const draws = new Map<LiveApproval, Draw>();
+    const draws = new Draws(this.#o.store);
     const exhausted = new Set<LiveApproval>();
     const openBefore = this.#live.size;
     try {
@@ -335,57 +304,34 @@ export class ApprovalService implements Approvals, AskedApprovals {
       for (const { reject } of taking) reject(failure);
       return;
     }
-    for (const [live, { numbers, isLast, used, taken }] of draws) {
-      live.drawn.splice(0, live.drawn.length, ...numbers);
-      live.isDrawnOut = isLast;
-      live.used = used;
-      live.taken = taken;
-    }
+    const drawn = draws.apply();
     for (const live of exhausted) this.#live.forget(live);
     for (const settle of outcomes) settle();
     // A use wakes nobody: all who wait would look again at what has not changed for them.
     if (this.#live.size < openBefore) this.#telling.changed();
-    else if ([...draws.keys()].some(({ quorum }) => quorum.emergency)) void this.#telling.deliver();
+    else if (drawn.some(({ quorum }) => quorum.emergency)) void this.#telling.deliver();
   }
 
   /** Inside the transaction. */
-  #takeOne(
-    { id, petition }: Taking,
-    draws: Map<LiveApproval, Draw>,
-    exhausted: Set<LiveApproval>,
-  ): () => ApprovalUse {
+  #takeOne({ id, petition }: Taking, draws: Draws, exhausted: Set<LiveApproval>): () => ApprovalUse {
     const live = this.#live.get(id);
     if (live === undefined) throw required(id, 'the approval was closed while you asked');
     const entitled = this.#entitled(live, petition);
     const { act, quorum } = entitled;
     const now = this.#o.clock.now();
-    // A copy: what this transaction uses stays drawn when it is not durable.
-    let draw = draws.get(live) ?? {
-      numbers: [...live.drawn],
-      isLast: live.isDrawnOut,
-      used: live.used,
-      taken: live.taken,
-    };
-    if (draw.numbers.length === 0) {
-      const count = quorum.emergency ? 1 : Math.max(1, Math.min(MAX_DRAW, Math.floor(act.uses / DRAW_SHARE)));
-      const taken = this.#o.store.takeUses(id, act.uses, count);
-      if (taken === undefined) {
-        // Nothing will ever come of it, whatever its row says: left open, it would keep a new one from being asked for.
-        this.#o.store.close(id, OPEN_STATES, 'used', '', '', now);
-        exhausted.add(live);
-        throw required(id, 'the approval is used up');
-      }
-      const { numbers, used } = taken;
-      if (used - numbers.length < draw.used || numbers[0]! <= draw.taken) {
-        this.#o.store.close(id, OPEN_STATES, 'expired', SET_BACK, 'lastmile', now);
-        exhausted.add(live);
-        throw required(id, SET_BACK);
-      }
-      draw = { numbers: [...numbers], isLast: used >= act.uses, used, taken: numbers.at(-1)! };
+    const drawn = draws.next(live, act.uses, quorum.emergency);
+    if (drawn === 'used-up') {
+      // Nothing will ever come of it, whatever its row says: left open, it would keep a new one from being asked for.
+      this.#o.store.close(id, OPEN_STATES, 'used', '', '', now);
+      exhausted.add(live);
+      throw required(id, 'the approval is used up');
     }
-    draws.set(live, draw);
-    const number = draw.numbers.shift()!;
-    const isUsedUp = draw.isLast && draw.numbers.length === 0;
+    if (drawn === 'set-back') {
+      this.#o.store.close(id, OPEN_STATES, 'expired', SET_BACK, 'lastmile', now);
+      exhausted.add(live);
+      throw required(id, SET_BACK);
+    }
+    const { number, isLast: isUsedUp } = drawn;
     if (isUsedUp) this.#o.store.close(id, OPEN_STATES, 'used', '', '', now);
     if (quorum.emergency) this.#telling.tell(id, 'emergency-used', now);
     return () => {
@@ -428,7 +374,7 @@ export class ApprovalService implements Approvals, AskedApprovals {
       throw required(id, 'what is asked for is not what was approved');
     if (this.#validity.isOver(live)) throw required(id, 'the approval has expired');
     const counting = this.#votes.counting(live, quorum);
-    if (!isQuorate(counting, quorum)) throw required(id, this.#standing(live, counting));
+    if (!isQuorate(counting, quorum)) throw required(id, standing(live, counting));
     // As many as it takes: an entry has no room for everybody who may have agreed.
     return { act, quorum, counting: counting.slice(0, quorum.approvals) };
   }
@@ -483,11 +429,7 @@ export class ApprovalService implements Approvals, AskedApprovals {
       if (signal.aborted) throw required(id, 'not yet approved');
       this.#requireState();
       const live = this.#live.get(id);
-      if (live === undefined)
-        throw requiredOfClosed(
-          id,
-          reachable(() => this.#o.store.find(id)),
-        );
+      if (live === undefined) throw requiredOfClosed(id, this.#o.store);
       await this.#votes.verify(live);
       if (this.#validity.isOver(live)) throw required(id, 'the approval has expired');
       if (this.#validity.isVoid(live)) {
@@ -568,16 +510,12 @@ export class ApprovalService implements Approvals, AskedApprovals {
       this.#requireState();
       requireReason(reason);
       const live = this.#votable(id, by);
-      const objection = approverObjection(
-        by.approver,
-        live.quorum,
-        live.act.requester,
-        this.#votes.context(),
-      );
+      const { quorum, act } = live;
+      const objection = approverObjection(by.approver, quorum, act.requester, this.#votes.context());
       if (objection !== undefined) throw new Failure('POLICY_DENIED', `\`${by.approver}\` ${objection}`);
       this.#close(live, 'rejected', reason, by.approver);
-      this.#room.ended(live.act, this.#o.clock.now());
-      await this.#append(closeDraft(OPERATIONS.reject, id, live.act, by, by.approver, reason));
+      this.#room.ended(act, this.#o.clock.now());
+      await this.#append(closeDraft(OPERATIONS.reject, id, act, by, by.approver, reason));
       return this.#lists.view(this.#o.store.find(id)!);
     });
   }
@@ -663,41 +601,15 @@ export class ApprovalService implements Approvals, AskedApprovals {
   #noticePolicy(): void {
     const policy = this.#o.policy();
     if (policy === this.#voidedFor) return;
-    for (const live of this.#live.values()) {
+    for (const live of this.#live.values())
       if (this.#validity.isVoid(live)) this.#close(live, 'expired', CHANGED, 'lastmile');
-    }
     this.#voidedFor = policy;
   }
 
   /** Once a second: what has expired, what is to be reminded of, what nobody has been told yet. */
   tick(): void {
     try {
-      const now = this.#o.clock.now();
-      const policy = this.#o.policy();
-      const hasChanged = policy !== this.#seenPolicy;
-      const ended: (readonly [LiveApproval, string])[] = [];
-      const reminded: LiveApproval[] = [];
-      for (const live of this.#live.values()) {
-        if (this.#validity.isCertainlyOver(live)) ended.push([live, IS_OVER]);
-        else if (hasChanged && this.#validity.isVoid(live)) ended.push([live, CHANGED]);
-        else if (this.#isReminderDue(live, now)) reminded.push(live);
-      }
-      if (ended.length + reminded.length > 0)
-        this.#o.store.transaction(() => {
-          for (const [{ row }, why] of ended)
-            if (this.#o.store.close(row.id, OPEN_STATES, 'expired', why, 'lastmile', now))
-              this.#telling.tell(row.id, 'expired', now);
-          for (const { row } of reminded) this.#telling.tell(row.id, 'reminder', row.notAfter);
-        });
-      // Not before what it voids is on disk.
-      this.#seenPolicy = policy;
-      for (const [live] of ended) this.#live.forget(live);
-      for (const live of reminded) live.isReminded = true;
-      if (ended.length > 0 || hasChanged) this.#telling.changed();
-      if (this.#ticks++ % PRUNE_TICKS === 0) {
-        this.#o.store.prune(now - this.#limits.retentionMs);
-        this.#room.sweep(now);
-      }
+      this.#upkeep.run(this.#o.clock.now());
       this.#putProgress();
     } catch (error) {
       this.#o.log('warn', 'the state of approvals cannot be written', { error: String(error) });
@@ -713,12 +625,6 @@ export class ApprovalService implements Approvals, AskedApprovals {
     this.#progress = size;
   }
 
-  #isReminderDue(live: LiveApproval, now: number): boolean {
-    if (live.isReminded || live.state !== 'open') return false;
-    const { openedAt, notAfter } = live.row;
-    return now >= notAfter - (notAfter - openedAt) / 5;
-  }
-
   /**
    * An operator has looked into why state and log disagree: everything that is open is void, and is asked for again.
    *
@@ -732,27 +638,10 @@ export class ApprovalService implements Approvals, AskedApprovals {
     if (this.#stopped === undefined)
       throw new Failure('REQUEST_INVALID', 'state and log agree: there is nothing to accept');
     const open = reachable(() => this.#o.store.inStates(OPEN_STATES));
-    const draft: EntryDraft = {
-      kind: 'approval',
-      subject: by.spiffeId,
-      credential: by.credential,
-      peer: by.peer,
-      operation: OPERATIONS.accept,
-      decision: 'allow',
-      performed: 'yes',
-      detail: { why, problem: this.#stopped, voided: open.length },
-    };
-    const leafIndex = await this.#append(draft);
+    const leafIndex = await this.#append(acceptDraft(by, why, this.#stopped, open.length));
     durably(this.#o.store, () => {
-      for (const { id } of open)
-        this.#o.store.close(
-          id,
-          OPEN_STATES,
-          'expired',
-          'the state was put back',
-          by.spiffeId,
-          this.#o.clock.now(),
-        );
+      const now = this.#o.clock.now();
+      for (const { id } of open) this.#o.store.close(id, OPEN_STATES, 'expired', PUT_BACK, by.spiffeId, now);
       this.#o.store.putProgress(leafIndex + 1);
     });
     this.#stopped = undefined;
@@ -774,10 +663,6 @@ export class ApprovalService implements Approvals, AskedApprovals {
     this.#telling.changed();
   }
 
-  #standing(live: LiveApproval, counting: readonly CastVote[]): string {
-    return `${counting.length} of ${live.quorum.approvals} approvals are there; until ${live.act.notAfter}`;
-  }
-
   #requireState(): void {
     if (this.#timer === undefined) throw new Failure('BUSY', 'approvals are not yet served');
     if (this.#stopped !== undefined)
@@ -793,7 +678,12 @@ export class ApprovalService implements Approvals, AskedApprovals {
   }
 
   /** A vote that is refused is on record as well. */
-  async #onRecord<T>(by: Voter, operation: string, id: string, run: () => Promise<T>): Promise<T> {
+  async #onRecord<T>(
+    by: Voter,
+    operation: Parameters<typeof refusalDraft>[0],
+    id: string,
+    run: () => Promise<T>,
+  ): Promise<T> {
     try {
       return await run();
     } catch (error) {
@@ -801,17 +691,7 @@ export class ApprovalService implements Approvals, AskedApprovals {
         error instanceof Failure &&
         (error.reason === 'POLICY_DENIED' || error.reason === 'REQUEST_INVALID')
       ) {
-        await this.#o.audit.appendRefusal({
-          kind: 'approval',
-          subject: subjectOf(by, by.approver),
-          credential: by.credential,
-          peer: by.peer,
-          operation,
-          decision: 'deny',
-          reason: error.reason,
-          performed: 'no',
-          detail: { approval: id.slice(0, 64), approver: by.approver, why: error.message },
-        });
+        await this.#o.audit.appendRefusal(refusalDraft(operation, id, by, error));
       }
       throw error;
     }

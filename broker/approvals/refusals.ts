@@ -2,11 +2,13 @@
 import { AuditError } from '../audit/entry.ts';
 import { Failure } from '../keyuse/failure.ts';
 import type { ApprovalRow, ApprovalStore } from '../state/approval-rows.ts';
+import type { LiveApproval } from './live-approvals.ts';
 
 /** Why an approval was closed, as its row says it. */
 export const CHANGED = 'the rule or the key has changed';
 export const IS_OVER = 'its time is over';
 export const SET_BACK = 'somebody else has set its uses back';
+export const PUT_BACK = 'the state was put back';
 
 /** The same for an approval that is not there and for somebody else's: neither is told from the other. */
 const NO_SUCH = 'there is no such approval that you may see';
@@ -16,13 +18,19 @@ export function required(id: string, message: string): Failure {
   return new Failure('APPROVAL_REQUIRED', message, { metadata: { approval: id } });
 }
 
-/** To who waits for it, of an approval that is open no longer. */
-export function requiredOfClosed(id: string, row: ApprovalRow | undefined): Failure {
+/** To who waits for it, of an approval that is open no longer. @throws Failure BUSY when the state is away */
+export function requiredOfClosed(id: string, store: Pick<ApprovalStore, 'find'>): Failure {
+  const row = reachable(() => store.find(id));
   if (row === undefined) return required(id, 'there is no such approval');
   return required(
     id,
     row.reason === '' ? `the approval is ${row.state}` : `the approval is ${row.state}: ${row.reason}`,
   );
+}
+
+/** How far an approval is from what it takes. */
+export function standing({ quorum, act }: LiveApproval, counting: readonly unknown[]): string {
+  return `${counting.length} of ${quorum.approvals} approvals are there; until ${act.notAfter}`;
 }
 
 export function noSuch(): Failure {
