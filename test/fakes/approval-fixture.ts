@@ -9,6 +9,7 @@ import { ApprovalService, type ApprovalServiceOptions } from '../../broker/appro
 import type { Notice } from '../../broker/approvals/approval-view.ts';
 import type { Petition } from '../../broker/approvals/approvals.ts';
 import type { ApprovalLog } from '../../broker/approvals/state-check.ts';
+import { Failure } from '../../broker/keyuse/failure.ts';
 import { ApprovalRows } from '../../broker/state/approval-rows.ts';
 import { StateStore } from '../../broker/state/state-store.ts';
 import type { ApprovalPolicy, Approver, ApproverKey, Quorum } from '../../policy/quorum.ts';
@@ -155,6 +156,27 @@ export class ApprovalFixture {
     await this.service.start(this.logReader);
   }
 
+  /** Asks for a use that nobody has approved yet, and says which approval is needed. */
+  async ask(asked: Petition = petition()): Promise<string> {
+    const { reason, performed, metadata } = await failureOf(this.service.take(asked));
+    if (reason !== 'APPROVAL_REQUIRED' || performed !== 'no')
+      throw new Error(`refused by ${reason}, performed: ${performed}`);
+    return metadata['approval']!;
+  }
+
+  /** What approvers of it sign. */
+  document(id: string): string {
+    return this.service.get(id, { spiffeId: SETTLE })!.document;
+  }
+
+  /** By these people, each with a signature of their own. */
+  async approve(id: string, ...who: readonly number[]): Promise<void> {
+    for (const at of who) {
+      const person = this.people[at]!;
+      await this.service.approve(id, person.id, await person.sign(this.document(id)), person.voter);
+    }
+  }
+
   /** As a kill would: nothing is told to anybody. */
   crash(): void {
     this.#store.close();
@@ -202,6 +224,16 @@ export class ApprovalFixture {
     this.#store.close();
     rmSync(this.directory, { recursive: true });
   }
+}
+
+/** What it is refused by: a test that expects a refusal fails without one. */
+export async function failureOf(promise: Promise<unknown>): Promise<Failure> {
+  const outcome = await promise.then(
+    () => undefined,
+    (error: unknown) => error,
+  );
+  if (!(outcome instanceof Failure)) throw new Error(`no failure but ${String(outcome)}`);
+  return outcome;
 }
 
 export function petition(
