@@ -1,10 +1,10 @@
-import { setFlagsFromString } from 'node:v8';
 import { loadConfig } from '../config.ts';
 import { InitError } from '../init/init-error.ts';
 import { renewSvids, writeClientProfiles } from '../init/renew.ts';
 import { createLog, type Log } from '../telemetry/log.ts';
 import { type Core, openCore } from './broker.ts';
 import { type Listening, listen } from './listening.ts';
+import { keepHeapModest } from './modest-heap.ts';
 
 export interface Serving extends Listening {
   readonly core: Core;
@@ -54,8 +54,7 @@ async function renew(directory: string, log: Log): Promise<void> {
 
 /** `lastmile serve`: runs until SIGTERM or SIGINT; SIGHUP reads the policy again. */
 export async function serve(configPath: string, stdout: { write(text: string): unknown }): Promise<void> {
-  // As in its children (isolation.ts): one thread makes the garbage, and helpers take processors from the others.
-  setFlagsFromString('--no-parallel-scavenge');
+  keepHeapModest(process);
   const log = createLog();
   const stopped = signalled(['SIGTERM', 'SIGINT']);
   const serving = await startServing(configPath, log);

@@ -615,7 +615,11 @@ describe('configuration', () => {
 
   test('the worker gets what is configured, and of this process nothing', () => {
     const { worker } = open({ config: { environment: { SOFTHSM2_CONF: 'softhsm2.conf' } } });
-    expect(worker.spec.env).toEqual({ SOFTHSM2_CONF: 'softhsm2.conf', UV_THREADPOOL_SIZE: '3' });
+    expect(worker.spec.env).toEqual({
+      MALLOC_ARENA_MAX: '2',
+      SOFTHSM2_CONF: 'softhsm2.conf',
+      UV_THREADPOOL_SIZE: '3',
+    });
     expect(worker.spec.flags).toContain('--allow-fs-read=/etc/example/pin');
     const start: unknown = JSON.parse(worker.received(WorkerFrame.Start)[0]!.payload.toString());
     expect(start).toEqual({

@@ -19,7 +19,7 @@ export function workerSpec(
     role: 'token-worker',
     name: config.name,
     entry: entryUrl('hsm-adapters/pkcs11/worker', root),
-    flags: workerFlags(root, { module: config.module, pinFile: pin.file }),
+    flags: [...workerFlags(root, { module: config.module, pinFile: pin.file }), '--max-semi-space-size=2'],
     env: workerEnvironment(config),
     cwd: config.directory,
     user,
@@ -44,5 +44,10 @@ function workerEnvironment(config: TokenConfig): Record<string, string> {
       throw new Error(`token \`${config.name}\`: \`${name}\` may not be set for a token worker`);
     }
   }
-  return { ...config.environment, UV_THREADPOOL_SIZE: String(Math.min(1024, config.sessions + 1)) };
+  // An arena for each thread that calls the module would keep what the busiest moment of each has freed.
+  return {
+    MALLOC_ARENA_MAX: '2',
+    ...config.environment,
+    UV_THREADPOOL_SIZE: String(Math.min(1024, config.sessions + 1)),
+  };
 }

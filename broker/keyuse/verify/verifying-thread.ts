@@ -44,7 +44,7 @@ export class VerifyingThread {
       name: 'signature-verifier',
       env: {},
       execArgv: [],
-      resourceLimits: { maxOldGenerationSizeMb: 64, maxYoungGenerationSizeMb: 16 },
+      resourceLimits: { maxOldGenerationSizeMb: 64, maxYoungGenerationSizeMb: 4 },
     });
     this.#worker.on('message', (reply: unknown) => this.#take(reply));
     this.#worker.on('messageerror', (error) =>
