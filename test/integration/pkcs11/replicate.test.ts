@@ -39,6 +39,23 @@ describe('a key on two SoftHSM tokens', () => {
   const openTransport = () =>
     destination.administer<{ transport: number; publicKey: string }>({ op: 'open-replica-transport' });
 
+  /** Wrapped for the destination, and not received yet. */
+  async function replicaOnItsWay() {
+    const object = {
+      ckaId: newId(),
+      label: 'x',
+      spec: { type: 'ec', curve: 'P-256' },
+      purpose: 'sign',
+    } as const;
+    const { transport, publicKey } = await openTransport();
+    const made = await source.administer<Replicated>({
+      op: 'generate-replicated',
+      object,
+      destinations: [publicKey],
+    });
+    return { object, transport, ...made.replicas[0]! };
+  }
+
   async function replicate(spec: KeySpec, purpose: KeyPurpose) {
     const ckaId = newId();
     const object = { ckaId, label: `pay/${ckaId}`, spec, purpose };
@@ -130,19 +147,7 @@ describe('a key on two SoftHSM tokens', () => {
   });
 
   it('leaves nothing on a destination whose replica was tampered with, and closes its transport', async () => {
-    const object = {
-      ckaId: newId(),
-      label: 'x',
-      spec: { type: 'ec', curve: 'P-256' },
-      purpose: 'sign',
-    } as const;
-    const { transport, publicKey } = await openTransport();
-    const made = await source.administer<Replicated>({
-      op: 'generate-replicated',
-      object,
-      destinations: [publicKey],
-    });
-    const { wrappedKek, wrappedKey } = made.replicas[0]!;
+    const { object, transport, wrappedKek, wrappedKey } = await replicaOnItsWay();
     const bytes = Buffer.from(wrappedKey, 'base64');
     bytes[bytes.length - 1]! ^= 1;
     const receive = (key: string) =>
@@ -158,19 +163,7 @@ describe('a key on two SoftHSM tokens', () => {
   });
 
   it('leaves nothing when the public half does not belong to a key of that kind', async () => {
-    const object = {
-      ckaId: newId(),
-      label: 'x',
-      spec: { type: 'ec', curve: 'P-256' },
-      purpose: 'sign',
-    } as const;
-    const { transport, publicKey } = await openTransport();
-    const made = await source.administer<Replicated>({
-      op: 'generate-replicated',
-      object,
-      destinations: [publicKey],
-    });
-    const { wrappedKek, wrappedKey } = made.replicas[0]!;
+    const { object, transport, wrappedKek, wrappedKey } = await replicaOnItsWay();
     const bytes = Buffer.from(wrappedKey, 'base64');
     const p384 = crypto.generateKeyPairSync('ec', { namedCurve: 'P-384' }).publicKey;
     const other = p384.export({ type: 'spki', format: 'der' });
