@@ -695,9 +695,9 @@ export class KeyUse {
           );
         }
         attempts.push(attempt(token, 'failed', started, error));
-        if (error instanceof AdapterError && error.reason === 'KEY_MISSING_ON_TOKEN' && permitted.version) {
-          this.#o.keys.revoke(token, permitted.version.id, 'the object is gone');
-        }
+        const isMissing = error instanceof AdapterError && error.reason === 'KEY_MISSING_ON_TOKEN';
+        if (isMissing && held !== undefined && permitted.version !== undefined)
+          this.#o.keys.revoke(held, permitted.version.id, 'the object is gone');
         if (
           attempts.length > 1 ||
           !isWorthAnotherAttempt(error) ||

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { KeyUseFixture } from '../../test/fakes/key-use-fixture.ts';
+import { callFor, failureOf, KeyUseFixture } from '../../test/fakes/key-use-fixture.ts';
 
 let fixture: KeyUseFixture;
 beforeEach(async () => {
@@ -31,6 +31,20 @@ it('a key whose proof failed for a passing trouble is proven again, and on recor
   expect(proofs).toEqual(['deny', 'deny', 'deny', 'allow', 'allow']);
 });
 
+it('a key whose proof failed for a passing trouble is out of reach meanwhile, and nobody is told that it is wrong', async () => {
+  const { token, keys, pool, catalog } = fixture;
+  token.fault = ({ kind }) => (kind === 'sign' ? trouble : undefined);
+  token.login();
+  await keys.settled();
+  const choose = async () => pool.choose('a', catalog.find('app/one', 0), callFor());
+  // UNAVAILABLE: clients try again.
+  expect(await failureOf(choose())).toMatchObject({ reason: 'TOKEN_UNREACHABLE', performed: 'no' });
+  token.fault = () => undefined;
+  keys.proveAgain();
+  await keys.settled();
+  pool.release(await choose());
+});
+
 it('a key that was found to be another one is not asked again', async () => {
   const { token, keys, catalog } = fixture;
   token.replaceKey(catalog.find('app/one', 0)!.objects[0]!.ckaId);
@@ -41,4 +55,6 @@ it('a key that was found to be another one is not asked again', async () => {
   await keys.settled();
   expect(token.count('sign')).toBe(asked);
   expect(keys.report(token).proven).toEqual(['app/two#1']);
+  const chosen = async () => fixture.pool.choose('a', catalog.find('app/one', 0), callFor());
+  expect(await failureOf(chosen())).toMatchObject({ reason: 'KEY_UNUSABLE', performed: 'no' });
 });

@@ -219,8 +219,16 @@ it('leaves a key that is not on its token out of service there', async () => {
   await loginAgain();
   expect(boundOn(version)).toEqual(['two']);
   fixture.tokens[1]!.remove(version.objects[1]!.ckaId);
-  fixture.keys.revoke(fixture.tokens[1]!, version.id, 'gone');
+  fixture.keys.revoke(fixture.keys.bindings(version.id)[0]!, version.id, 'gone');
   expect(boundOn(version)).toEqual([]);
+});
+
+it('keeps what it has proven since, when a binding of an earlier login turns out not to be there', async () => {
+  const version = await fixture.create('app/k', 'ES256');
+  const earlier = fixture.keys.bindings(version.id).find(({ token }) => token === fixture.token)!;
+  await loginAgain();
+  fixture.keys.revoke(earlier, version.id, 'no object is bound to that reference');
+  expect(boundOn(version).toSorted()).toEqual(['one', 'two']);
 });
 
 it('knows nothing of a key that is forgotten', async () => {

@@ -43,6 +43,8 @@ const PASSING: ReadonlySet<AdapterReason> = new Set([
   'QUEUE_FULL',
   'DEADLINE_EXCEEDED',
 ]);
+/** How often `proveAgain` is worth its while. */
+export const PROVE_AGAIN_MS = 5000;
 let nextRef = 1;
 
 /**
@@ -122,10 +124,22 @@ export class TokenKeys {
     await Promise.all([...this.#states.values()].map((state) => state.work));
   }
 
-  /** The object turned out not to be there, or not to be the key. */
-  revoke(token: TokenAdapter, keyId: string, why: string): void {
+  /**
+   * Whether what was found on the token is not the key that the catalog has. Not so where a proof only ended in the
+   * token's passing trouble: nothing was found then, and it is tried again.
+   */
+  isRefuted(token: TokenAdapter, keyId: string): boolean {
     const state = this.#states.get(token);
-    if (state === undefined || !state.refs.has(keyId)) return;
+    return state !== undefined && state.unusable.has(keyId) && !state.unproven.has(keyId);
+  }
+
+  /**
+   * The object turned out not to be there, or not to be the key. A binding of an earlier login says nothing of the one
+   * that has been proven since.
+   */
+  revoke({ token, object }: Binding, keyId: string, why: string): void {
+    const state = this.#states.get(token);
+    if (state === undefined || state.refs.get(keyId) !== object) return;
     state.refs.delete(keyId);
     state.unusable.set(keyId, why);
     this.#options.log('error', 'key left service on a token', { token: token.name, key: keyId, why });

@@ -67,7 +67,8 @@ describe('choosing a token', () => {
       if (what === 'is frozen') {
         fixture.freezes.put({ kind: 'token', subject: token.name, reason: 'r', by: 'b', since: 's' });
       } else if (what === 'has another key there')
-        fixture.keys.revoke(token, version.id, 'it is another key');
+        for (const binding of fixture.keys.bindings(version.id).filter((one) => one.token === token))
+          fixture.keys.revoke(binding, version.id, 'it is another key');
       else token.setState(what === 'is down' ? 'down' : 'blocked');
     }
     expect(await failureOf(choose())).toMatchObject({ reason, performed: 'no' });

@@ -344,8 +344,7 @@ export class TokenPool {
     const holders = version.objects.map((object) => this.#keys.tokenOf(object.tokenSerial));
     if (
       holders.some(
-        (token) =>
-          token !== undefined && isServing(token) && this.#keys.report(token).unusable.has(version.id),
+        (token) => token !== undefined && isServing(token) && this.#keys.isRefuted(token, version.id),
       )
     ) {
       return new Failure('KEY_UNUSABLE', 'catalog and token disagree about the key: tell your operator');

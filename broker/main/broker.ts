@@ -20,7 +20,7 @@ import { KeyAdministration } from '../keyuse/key-administration.ts';
 import { KeyCatalog } from '../keyuse/key-catalog.ts';
 import { KeyUse } from '../keyuse/key-use.ts';
 import { TokenProbe } from '../keyuse/token-health.ts';
-import { TokenKeys } from '../keyuse/token-keys.ts';
+import { PROVE_AGAIN_MS, TokenKeys } from '../keyuse/token-keys.ts';
 import { TokenPool } from '../keyuse/token-pool.ts';
 import { SignatureVerifier } from '../keyuse/verify/signature-verifier.ts';
 import { ApprovalRows } from '../state/approval-rows.ts';
@@ -54,8 +54,6 @@ export interface Core extends Listenable {
   readonly announce: () => Promise<void>;
   close(): Promise<void>;
 }
-
-const PROVE_AGAIN_MS = 5000;
 
 /**
  * Opens state and log, starts the token workers, and resolves when each token serves or is known not to.

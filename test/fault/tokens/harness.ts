@@ -9,7 +9,7 @@ import { KeyAdministration } from '../../../broker/keyuse/key-administration.ts'
 import { KeyCatalog, type KeyVersion } from '../../../broker/keyuse/key-catalog.ts';
 import { KeyUse } from '../../../broker/keyuse/key-use.ts';
 import { NOTHING_TO_SPEND, Spending } from '../../../broker/keyuse/spending.ts';
-import { TokenKeys } from '../../../broker/keyuse/token-keys.ts';
+import { PROVE_AGAIN_MS, TokenKeys } from '../../../broker/keyuse/token-keys.ts';
 import { PIPELINING, TokenPool } from '../../../broker/keyuse/token-pool.ts';
 import { SignatureVerifier } from '../../../broker/keyuse/verify/signature-verifier.ts';
 import { StateStore } from '../../../broker/state/state-store.ts';
@@ -67,6 +67,7 @@ export class KeyUseUnderLoad {
   readonly administration: KeyAdministration;
   readonly #catalog: KeyCatalog;
   readonly #verifier = new SignatureVerifier({ threads: 1 });
+  readonly #proving: NodeJS.Timeout;
 
   constructor(
     adapters: readonly TokenAdapter[],
@@ -94,6 +95,7 @@ export class KeyUseUnderLoad {
       onChange: () => whenChanged?.(),
     });
     this.pool = new TokenPool(this.keys, freezes);
+    this.#proving = setInterval(() => this.keys.proveAgain(), PROVE_AGAIN_MS);
     whenChanged = () => this.pool.pump();
     const encryptions = new EncryptionCounter(this.store, () => undefined);
     this.administration = new KeyAdministration(this.#catalog, this.keys, encryptions);
@@ -210,6 +212,7 @@ export class KeyUseUnderLoad {
   }
 
   async close({ keepsStore = false }: { readonly keepsStore?: boolean } = {}): Promise<void> {
+    clearInterval(this.#proving);
     await Promise.all(this.adapters.map((adapter) => adapter.close()));
     await this.keys.settled();
     await this.#verifier.close();
