@@ -130,7 +130,7 @@ export class TokenKeys {
    */
   isRefuted(token: TokenAdapter, keyId: string): boolean {
     const state = this.#states.get(token);
-    return state !== undefined && state.unusable.has(keyId) && !state.unproven.has(keyId);
+    return state?.unusable.has(keyId) === true && !state.unproven.has(keyId);
   }
 
   /**
