@@ -1,4 +1,4 @@
-import { hash } from 'node:crypto';
+import { constants, hash, publicEncrypt } from 'node:crypto';
 import type { Algorithm, KeyPurpose } from '../../hsm-adapters/adapter.ts';
 
 /** What the broker must know of an algorithm: which keys it fits, and how its input is made. */
@@ -128,4 +128,18 @@ export function ecdsaFromDer(der: Uint8Array, bytes: number): Buffer | undefined
     digits.copy(raw, (i + 1) * bytes - digits.length);
   }
   return at === input.length ? raw : undefined;
+}
+
+/** RSA-OAEP-256 (RFC 7518, section 4.3): SHA-256, MGF1 with SHA-256, no label. `spki` is DER. */
+export function encryptForPublicKey(spki: Uint8Array, plaintext: Uint8Array): Buffer {
+  return publicEncrypt(
+    {
+      key: Buffer.from(spki),
+      format: 'der',
+      type: 'spki',
+      padding: constants.RSA_PKCS1_OAEP_PADDING,
+      oaepHash: 'sha256',
+    },
+    plaintext,
+  );
 }

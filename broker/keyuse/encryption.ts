@@ -1,7 +1,7 @@
-import { constants, hash as digestNow, publicEncrypt } from 'node:crypto';
+import { hash as digestNow } from 'node:crypto';
 import { AdapterError, type OperationContext, type TokenAdapter } from '../../hsm-adapters/adapter.ts';
 import type { DigestedContent } from '../audit/entry.ts';
-import { sha256Text } from './algorithms.ts';
+import { encryptForPublicKey, sha256Text } from './algorithms.ts';
 import type { Call, Caller } from './call.ts';
 import { associatedDataFor, ciphertextHeader, joinCiphertext, parseCiphertext } from './ciphertext.ts';
 import { type EncryptionCounter, RecentIvs } from './encryption-counter.ts';
@@ -73,7 +73,12 @@ export class Encryption {
   ): Promise<Done & { readonly ciphertext: Uint8Array }> {
     return this.#steps.recorded(async () => {
       const { plaintext, associatedData } = request;
-      const use = this.#steps.use(caller, call, 'encrypt', request, 'plaintext', plaintext.length);
+      const use = this.#steps.use(caller, call, {
+        operation: 'encrypt',
+        asked: request,
+        content: 'plaintext',
+        bytes: plaintext.length,
+      });
       this.#steps.wellFormed(use, () => {
         if (plaintext.length === 0) return 'plaintext is empty';
         if (plaintext.length > MAX_PLAINTEXT_BYTES) {
@@ -100,7 +105,12 @@ export class Encryption {
     return this.#steps.recorded(async () => {
       const length = request.length === 0 ? 32 : request.length;
       const asked = { key: request.key, algorithm: '', version: request.version };
-      const use = this.#steps.use(caller, call, 'generate-data-key', asked, 'none', length);
+      const use = this.#steps.use(caller, call, {
+        operation: 'generate-data-key',
+        asked,
+        content: 'none',
+        bytes: length,
+      });
       this.#steps.wellFormed(use, () =>
         [16, 24, 32, 48, 64].includes(length)
           ? associatedDataProblem(request.associatedData)
@@ -125,7 +135,12 @@ export class Encryption {
     return this.#steps.recorded(async () => {
       const parsed = parseCiphertext(request.ciphertext);
       const asked = { key: request.key, algorithm: parsed?.algorithm ?? '', version: parsed?.version ?? 0 };
-      const use = this.#steps.use(caller, call, 'decrypt', asked, 'ciphertext', request.ciphertext.length);
+      const use = this.#steps.use(caller, call, {
+        operation: 'decrypt',
+        asked,
+        content: 'ciphertext',
+        bytes: request.ciphertext.length,
+      });
       this.#steps.wellFormed(use, () =>
         request.ciphertext.length === 0
           ? 'ciphertext is empty'
@@ -225,16 +240,7 @@ export class Encryption {
     context: OperationContext,
   ): Promise<Sealed> {
     const { publicKey } = version.objects.find((candidate) => candidate.tokenSerial === token.info?.serial)!;
-    const sealed = publicEncrypt(
-      {
-        key: Buffer.from(publicKey),
-        format: 'der',
-        type: 'spki',
-        padding: constants.RSA_PKCS1_OAEP_PADDING,
-        oaepHash: 'sha256',
-      },
-      plaintext,
-    );
+    const sealed = encryptForPublicKey(publicKey, plaintext);
     const opened = await openAgain(token, {
       operation: { object, algorithm: 'RSA-OAEP-256', iv: EMPTY, sealed, associatedData: EMPTY },
       context,

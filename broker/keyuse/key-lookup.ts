@@ -41,7 +41,13 @@ export class KeyLookup {
   publicKey(caller: Caller, call: Call, request: { key: string; version: number }): Promise<Published> {
     return this.#steps.recorded(async () => {
       const asked = { ...request, algorithm: '' };
-      const use = this.#steps.use(caller, call, 'verify', asked, 'none', 0, undefined, 'get-public-key');
+      const use = this.#steps.use(caller, call, {
+        operation: 'verify',
+        recordedAs: 'get-public-key',
+        asked,
+        content: 'none',
+        bytes: 0,
+      });
       this.#steps.wellFormed(use, () => undefined);
       const usable = this.#policy().usableOperations(caller.identity.spiffeId.id, request.key);
       const version = isReservedKeyName(request.key)
@@ -66,7 +72,13 @@ export class KeyLookup {
     return this.#steps.recorded(async () => {
       const asked = { key: '', algorithm: '', version: 0 };
       this.#steps.wellFormed(
-        this.#steps.use(caller, call, 'verify', asked, 'none', 0, undefined, 'list-keys'),
+        this.#steps.use(caller, call, {
+          operation: 'verify',
+          recordedAs: 'list-keys',
+          asked,
+          content: 'none',
+          bytes: 0,
+        }),
         () => undefined,
       );
       const policy = this.#policy();

@@ -2,9 +2,9 @@
  * Proof of a key by use (DESIGN section 7): what is made of a secret key at its creation, and how any key is asked again
  * after every login. Labels and handles prove nothing.
  */
-import { constants, hash as digestNow, publicEncrypt, randomBytes } from 'node:crypto';
+import { hash as digestNow, randomBytes } from 'node:crypto';
 import type { ObjectAttributes, TokenAdapter } from '../../hsm-adapters/adapter.ts';
-import { FACTS, sha256 } from './algorithms.ts';
+import { encryptForPublicKey, FACTS, sha256 } from './algorithms.ts';
 import {
   associatedDataFor,
   ciphertextHeader,
@@ -17,7 +17,8 @@ import { Failure } from './failure.ts';
 import type { KeyVersion, TokenObject } from './key-catalog.ts';
 import { sameBytes } from './same-bytes.ts';
 import { kindOf } from './token-object.ts';
-import { type SignatureAlgorithm, verifyNow } from './verify/signature-verifier.ts';
+import { verifyNow } from './verify/signature-verifier.ts';
+import type { SignatureAlgorithm } from './verify/verify-input.ts';
 
 /**
  * What the broker itself has a key do begins with this: challenges of proofs, the associated data of canaries, and
@@ -50,16 +51,7 @@ export async function makeProof(
     const header = canaryHeader(key, key.algorithms[0] === 'RSA-OAEP-256' ? 'RSA-OAEP-256' : 'A256GCM');
     const plaintext = randomBytes(CANARY_BYTES);
     if (key.spec.type === 'rsa') {
-      const sealed = publicEncrypt(
-        {
-          key: Buffer.from(attributes.publicKey),
-          format: 'der',
-          type: 'spki',
-          padding: constants.RSA_PKCS1_OAEP_PADDING,
-          oaepHash: 'sha256',
-        },
-        plaintext,
-      );
+      const sealed = encryptForPublicKey(attributes.publicKey, plaintext);
       return joinCanary(plaintext, joinCiphertext(header, new Uint8Array(), sealed));
     }
     encryptions.take(key.name, key.version);

@@ -7,7 +7,7 @@
  */
 import { hash as digestNow, randomInt } from 'node:crypto';
 import { AdapterError, type TokenAdapter } from '../../hsm-adapters/adapter.ts';
-import type { Circumstances, Decision, Operation, PolicySet } from '../../policy/decision.ts';
+import type { Decision, PolicySet } from '../../policy/decision.ts';
 import { isKeyName, isReservedKeyName } from '../../policy/key-name.ts';
 import { encodeInputs } from '../../policy/replay-inputs.ts';
 import type { Attempt, AuditLog, DigestedContent, EntryDraft } from '../audit/entry.ts';
@@ -33,6 +33,7 @@ import {
   CIPHERTEXT_REJECTED,
   type Done,
   denied,
+  type Intent,
   type KeyPermitted,
   type Performed,
   type Permitted,
@@ -43,8 +44,9 @@ import {
 } from './transaction.ts';
 import { attempt, auditFailure, DENIALS, digestIn, inputsOf, performedOf, withHistory } from './use-entry.ts';
 import { VerificationRoom, VerifierWithheld, verifiable, verifierFailure } from './verification.ts';
-import type { SignatureAlgorithm, SignatureVerifier } from './verify/signature-verifier.ts';
+import type { SignatureVerifier } from './verify/signature-verifier.ts';
 import { VerifierError } from './verify/verifier-error.ts';
+import type { SignatureAlgorithm } from './verify/verify-input.ts';
 
 const EVIDENCE = { 'x509-svid': ['x509-svid'] } as const;
 const NO_CONTENT = digestNow('sha256', new Uint8Array(), 'buffer');
@@ -89,7 +91,7 @@ export class KeyUse {
     this.#quarantine = new Quarantine(options.audit, options.log);
     const steps: Transaction = {
       recorded: (run) => this.#recorded(run),
-      use: (...request) => this.#use(...request),
+      use: (caller, call, intent) => this.#use(caller, call, intent),
       wellFormed: (use, problem) => this.#wellFormed(use, problem),
       permit: (use, wanted, purpose) => this.#permit(use, wanted, purpose),
       perform: (permitted, input, run, isRight) => this.#perform(permitted, input, run, isRight),
@@ -108,14 +110,12 @@ export class KeyUse {
   ): Promise<Done & { readonly signature: Uint8Array }> {
     return this.#recorded(async () => {
       const { content } = request;
-      const use = this.#use(
-        caller,
-        call,
-        'sign',
-        request,
-        content?.kind ?? 'none',
-        content?.bytes.length ?? 0,
-      );
+      const use = this.#use(caller, call, {
+        operation: 'sign',
+        asked: request,
+        content: content?.kind ?? 'none',
+        bytes: content?.bytes.length ?? 0,
+      });
       this.#wellFormed(use, () => contentProblem(content, request.algorithm, request.der));
       const permitted = this.#permit(use, request.version, 'sign');
       // Bare bytes could be anything: a token for somebody else, a certificate for a competitor.
@@ -159,7 +159,13 @@ export class KeyUse {
     return this.#recorded(async () => {
       const { type, facts } = request;
       const use: Use = {
-        ...this.#use(caller, call, request.operation, request, 'typed', 0, { type, facts }),
+        ...this.#use(caller, call, {
+          operation: request.operation,
+          asked: request,
+          content: 'typed',
+          bytes: 0,
+          typed: { type, facts },
+        }),
         stands: () => request.stands?.() !== false,
       };
       this.#wellFormed(use, () => undefined);
@@ -229,7 +235,7 @@ export class KeyUse {
     asked: { readonly operation: TypedOperation; readonly key: string; readonly algorithm: string },
     failure: Failure,
   ): Promise<Failure> {
-    const use = this.#use(caller, call, asked.operation, asked, 'typed', 0);
+    const use = this.#use(caller, call, { operation: asked.operation, asked, content: 'typed', bytes: 0 });
     // What is wrong with a request is for those who may make one: it can tell which profiles there are.
     const mayAsk = this.mayAskFor(caller, asked.operation, asked.key);
     const told = this.#identityFailure(caller) ?? (mayAsk ? failure : denied());
@@ -251,14 +257,12 @@ export class KeyUse {
   ): Promise<{ readonly valid: boolean; readonly version: number }> {
     return this.#recorded(async () => {
       const { content } = request;
-      const use = this.#use(
-        caller,
-        call,
-        'verify',
-        request,
-        content?.kind ?? 'none',
-        content?.bytes.length ?? 0,
-      );
+      const use = this.#use(caller, call, {
+        operation: 'verify',
+        asked: request,
+        content: content?.kind ?? 'none',
+        bytes: content?.bytes.length ?? 0,
+      });
       this.#wellFormed(use, () =>
         request.signature.length === 0 || request.signature.length > 1024
           ? 'signature must be 1 to 1024 bytes'
@@ -357,7 +361,7 @@ export class KeyUse {
   ): Promise<{ readonly random: Uint8Array; readonly leafIndex: number }> {
     return this.#recorded(async () => {
       const asked = { key: '', algorithm: '', version: 0 };
-      const use = this.#use(caller, call, 'random', asked, 'none', length);
+      const use = this.#use(caller, call, { operation: 'random', asked, content: 'none', bytes: length });
       this.#wellFormed(use, () =>
         length >= 1 && length <= 1024 ? undefined : 'length must be 1 to 1024 bytes',
       );
@@ -406,16 +410,8 @@ export class KeyUse {
     return failure;
   }
 
-  #use(
-    caller: Caller,
-    call: Call,
-    operation: Operation,
-    asked: { readonly key: string; readonly algorithm: string; readonly version?: number },
-    content: Circumstances['content'],
-    bytes: number,
-    typed?: Circumstances['typed'],
-    recordedAs?: string,
-  ): Use {
+  #use(caller: Caller, call: Call, intent: Intent): Use {
+    const { operation, asked, content, bytes, typed, recordedAs } = intent;
     const { clock } = this.#o;
     const { peer } = caller;
     return {

@@ -31,7 +31,12 @@ export class MessageAuthentication {
 
   mac(caller: Caller, call: Call, request: MacRequest): Promise<Done & { readonly mac: Uint8Array }> {
     return this.#steps.recorded(async () => {
-      const use = this.#steps.use(caller, call, 'mac', request, 'message', request.message.length);
+      const use = this.#steps.use(caller, call, {
+        operation: 'mac',
+        asked: request,
+        content: 'message',
+        bytes: request.message.length,
+      });
       const { performed, permitted, input } = await this.#computeMac(use, request, true);
       const { value } = performed.value;
       const leafIndex = await this.#steps.conclude(performed, input, { kind: 'mac', bytes: value.length });
@@ -45,7 +50,12 @@ export class MessageAuthentication {
     request: VerifyMacRequest,
   ): Promise<Done & { readonly valid: boolean }> {
     return this.#steps.recorded(async () => {
-      const use = this.#steps.use(caller, call, 'verify-mac', request, 'message', request.message.length);
+      const use = this.#steps.use(caller, call, {
+        operation: 'verify-mac',
+        asked: request,
+        content: 'message',
+        bytes: request.message.length,
+      });
       const { performed, permitted, input } = await this.#computeMac(use, request, false);
       const { value } = performed.value;
       // A shorter MAC is another claim: whole and in constant time, or not valid.

@@ -19,6 +19,18 @@ export interface Done {
   readonly leafIndex: number;
 }
 
+/** What a request is about, as it says itself. */
+export interface Intent {
+  readonly operation: Operation;
+  /** How entries name it, where that is not the operation that policy is asked about. */
+  readonly recordedAs?: string;
+  readonly asked: { readonly key: string; readonly algorithm: string; readonly version?: number };
+  readonly content: Circumstances['content'];
+  /** Of the content. */
+  readonly bytes: number;
+  readonly typed?: Circumstances['typed'];
+}
+
 /** What every step of one request needs. */
 export interface Use {
   readonly caller: Caller;
@@ -90,16 +102,7 @@ export function denied(): Failure {
 export interface Transaction {
   /** Runs one request; a refusal is on record before the caller hears of it. */
   recorded<T>(run: () => Promise<T>): Promise<T>;
-  use(
-    caller: Caller,
-    call: Call,
-    operation: Operation,
-    asked: { readonly key: string; readonly algorithm: string; readonly version?: number },
-    content: Circumstances['content'],
-    bytes: number,
-    typed?: Circumstances['typed'],
-    recordedAs?: string,
-  ): Use;
+  use(caller: Caller, call: Call, intent: Intent): Use;
   /** The request's form, the caller's identity and the log. @throws Refused */
   wellFormed(use: Use, problem: () => string | undefined): void;
   /** Policy, then the key. @throws Refused */

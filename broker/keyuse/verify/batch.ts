@@ -1,5 +1,5 @@
-import type { SignatureAlgorithm, VerifyInput } from './signature-verifier.ts';
 import type { VerifierErrorReason } from './verifier-error.ts';
+import { SIGNATURE_ALGORITHMS, type SignatureAlgorithm, type VerifyInput } from './verify-input.ts';
 
 /**
  * What goes between the broker's thread and a verifying thread: one buffer each way, transferred, not copied.
@@ -17,19 +17,6 @@ const HEAD_BYTES = 12;
 const KEY = 0;
 const MESSAGE = 1;
 const DIGEST = 2;
-
-const ALGORITHMS = [
-  'ES256',
-  'ES384',
-  'ES512',
-  'Ed25519',
-  'RS256',
-  'RS384',
-  'RS512',
-  'PS256',
-  'PS384',
-  'PS512',
-] as const satisfies readonly SignatureAlgorithm[];
 
 const INVALID = 0;
 const VALID = 1;
@@ -54,7 +41,7 @@ export class BatchWriter {
 
   addQuestion(number: number, input: VerifyInput): void {
     const kind = input.content === 'message' ? MESSAGE : DIGEST;
-    const algorithm = ALGORITHMS.indexOf(input.algorithm);
+    const algorithm = SIGNATURE_ALGORITHMS.indexOf(input.algorithm);
     this.#add(kind, algorithm, number, input.data, input.signature);
   }
 
@@ -97,7 +84,7 @@ export function readBatch(buffer: ArrayBuffer, reader: BatchReader): void {
   const view = new DataView(buffer);
   for (let at = 0; at < buffer.byteLength; ) {
     const kind = view.getUint8(at);
-    const algorithm = ALGORITHMS[view.getUint8(at + 1)];
+    const algorithm = SIGNATURE_ALGORITHMS[view.getUint8(at + 1)];
     const number = view.getUint16(at + 2, true);
     const first = new Uint8Array(buffer, at + HEAD_BYTES, view.getUint32(at + 4, true));
     const second = new Uint8Array(buffer, at + HEAD_BYTES + first.length, view.getUint32(at + 8, true));

@@ -1,8 +1,8 @@
 import { constants, createPublicKey, type KeyObject, publicDecrypt, verify } from 'node:crypto';
 import { p256, p384, p521 } from '@noble/curves/nist.js';
 import { type HashName, isPkcs1Encoding, isPssEncoding } from './rsa-encoding.ts';
-import type { SignatureAlgorithm, VerifyInput } from './signature-verifier.ts';
 import { VerifierError } from './verifier-error.ts';
+import type { SignatureAlgorithm, VerifyInput } from './verify-input.ts';
 
 const HASH_BYTES = { sha256: 32, sha384: 48, sha512: 64 } as const satisfies Record<HashName, number>;
 

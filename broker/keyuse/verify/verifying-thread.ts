@@ -1,7 +1,7 @@
 import { Worker } from 'node:worker_threads';
 import { BatchWriter, readVerdicts } from './batch.ts';
-import type { VerifyInput } from './signature-verifier.ts';
 import { VerifierError } from './verifier-error.ts';
+import type { VerifyInput } from './verify-input.ts';
 
 interface Question {
   readonly bytes: number;
