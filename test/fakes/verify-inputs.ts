@@ -28,8 +28,6 @@ export const PAIRS: Readonly<Record<SignatureAlgorithm, Pair>> = {
   PS512: rsa2048,
 };
 
-export const ALGORITHMS: readonly SignatureAlgorithm[] = Object.keys(PAIRS) as SignatureAlgorithm[];
-
 const hashOf = (algorithm: SignatureAlgorithm): string => `sha${algorithm.slice(2)}`;
 
 /** A good signature over the message. */
