@@ -11,6 +11,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { ckr } from '../../hsm-adapters/pkcs11/ckr.ts';
 
@@ -57,6 +58,8 @@ const FIELDS = {
 /** Fields of `struct control` behind the rules. */
 const TOTALS = { sessionLimit: 0, sessions: 1, finalizedInFlight: 2, inFlight: 3, capacity: 4 } as const;
 const CRASH = 0xffffffff;
+const LOOK_MS = 2;
+
 export const ALWAYS = 0xffffffff;
 
 /**
@@ -161,6 +164,17 @@ export class FaultyCryptoki {
   /** Microseconds that its threads have spent in this call together; goes round at 2^32. */
   busyMicros(call: Call): number {
     return this.#get(call, 'busyUs');
+  }
+
+  /** Resolves after so many more calls. */
+  async called(call: Call, times: number): Promise<void> {
+    const before = this.calls(call);
+    await this.shows(() => this.calls(call) >= before + times);
+  }
+
+  /** Resolves when what the module counts is so. It counts in memory that tells nobody: this looks again and again. */
+  async shows(condition: () => boolean): Promise<void> {
+    while (!condition()) await setTimeout(LOOK_MS);
   }
 
   /** Everything goes well again. Counters stay. */

@@ -126,9 +126,7 @@ describe('a token that is fifty times slower than the other', () => {
     const [one, two] = await start();
     two.module.delay('C_Sign', 50);
     const before = two.module.calls('C_Sign');
-    const outcomes = await meanwhile(() => new Promise((resolve) => setTimeout(resolve, 3000)), {
-      lanes: 16,
-    });
+    const outcomes = await meanwhile(() => one.module.called('C_Sign', 3000), { lanes: 16 });
     const slow = two.module.calls('C_Sign') - before;
     expect(failures(outcomes)).toEqual([]);
     expect(slow / outcomes.length).toBeLessThan(0.1);
@@ -142,11 +140,7 @@ describe('sessions', () => {
     // One is the anchor.
     one.module.sessionLimit = 3;
     await replace(one);
-    const outcomes = await meanwhile(async () => {
-      const before = one.module.calls('C_Sign');
-      while (one.module.calls('C_Sign') < before + 200)
-        await new Promise((resolve) => setTimeout(resolve, 10));
-    });
+    const outcomes = await meanwhile(() => one.module.called('C_Sign', 200));
     expect(failures(outcomes)).toEqual([]);
     expect(one.module.sessions).toBeLessThanOrEqual(3);
   });
@@ -154,12 +148,12 @@ describe('sessions', () => {
 
 describe('a token whose PIN was changed', () => {
   it('is asked once, and stays out while the other serves', async () => {
-    const [one] = await start();
+    const [one, two] = await start();
     const before = one.module.calls('C_Login');
     one.module.fail('C_Login', 'CKR_PIN_INCORRECT', ALWAYS);
     const outcomes = await meanwhile(async () => {
       await replace(one);
-      await new Promise((resolve) => setTimeout(resolve, 1000));
+      await two.module.called('C_Sign', 1000);
     });
     expect(one.adapter.state).toBe('blocked');
     expect(one.module.calls('C_Login')).toBe(before + 1);
@@ -182,9 +176,7 @@ describe('a token whose files are gone', () => {
       renameSync(`${tokens}-away`, tokens);
       await becomes(one.adapter, (token) => token.loginGeneration > loginGeneration);
       await all.keys.settled();
-      const before = one.module.calls('C_Sign');
-      while (one.module.calls('C_Sign') < before + 50)
-        await new Promise((resolve) => setTimeout(resolve, 10));
+      await one.module.called('C_Sign', 50);
     });
     expect(failures(outcomes)).toEqual([]);
     expect(all.keys.report(one.adapter).unusable.size).toBe(0);
@@ -197,8 +189,7 @@ describe('the end', () => {
     for (const { module } of [one, two]) module.delay('C_Sign', 300);
     // The first few calls find out that it is slow; those after them run on threads, beside each other.
     const running = Array.from({ length: 24 }, () => all.sign());
-    while (one.module.inFlight('C_Sign') + two.module.inFlight('C_Sign') < 4)
-      await new Promise((resolve) => setTimeout(resolve, 5));
+    await one.module.shows(() => one.module.inFlight('C_Sign') + two.module.inFlight('C_Sign') >= 4);
     await Promise.all(all.tokens.map(({ adapter }) => adapter.close()));
     const outcomes = await Promise.all(running);
     expect(signed(outcomes).length).toBeGreaterThan(0);

@@ -30,9 +30,8 @@ const create = (key: string, algorithm: string): Promise<KeyVersion> =>
 /** One bit of what the so-many-th C_WrapKey from now returns is wrong: it is held up until the order is given. */
 async function corruptWrap(at: number): Promise<void> {
   const [{ module }] = all.tokens as [FaultyToken];
-  const before = module.calls('C_WrapKey');
   module.delay('C_WrapKey', 100);
-  while (module.calls('C_WrapKey') <= before + at) await new Promise((resolve) => setTimeout(resolve, 2));
+  await module.called('C_WrapKey', at + 1);
   module.corrupt('C_WrapKey');
 }
 
