@@ -28,19 +28,11 @@ const DOCUMENT = actDocument(ACT);
 const ID = approvalId(DOCUMENT);
 
 let shell: CommandLine;
-let seen: Record<string, unknown>;
 beforeAll(async () => {
   shell = await CommandLine.start();
 });
 afterAll(() => shell.stop());
-beforeEach(() => shell.broker.answers.clear());
-
-function answers(method: string, response: Record<string, unknown>): void {
-  shell.broker.answers.set(method, (request) => {
-    seen = { ...request };
-    return response;
-  });
-}
+beforeEach(() => shell.forgetWhatWas());
 
 const approval = (more: object = {}) => ({
   approval: {
@@ -56,7 +48,7 @@ const approval = (more: object = {}) => ({
 
 describe('approvals', () => {
   it('show prints the act as a person reads it, or the very bytes that are signed', async () => {
-    answers('Get', approval());
+    shell.answers('Get', approval());
     const { out } = await shell.run(['approvals', 'show', ID]);
     expect(out).toContain('  | pay 100\n');
     expect(out).toContain('1 of 2');
@@ -68,8 +60,8 @@ describe('approvals', () => {
     ['an act with something in it that is not shown', DOCUMENT.replace('{', '{"also":1,')],
     ['no act', 'null'],
   ])('show and approve stop at a broker that sends %s', async (_what, act) => {
-    answers('Get', approval({ act }));
-    answers('Approve', approval());
+    shell.answers('Get', approval({ act }));
+    shell.answers('Approve', approval());
     writeFileSync(
       shell.path('key.pem'),
       generateKeyPairSync('ed25519').privateKey.export({ type: 'pkcs8', format: 'pem' }),
@@ -92,26 +84,25 @@ describe('approvals', () => {
     ['P-521', generateKeyPairSync('ec', { namedCurve: 'P-521' })],
     ['RSA', generateKeyPairSync('rsa', { modulusLength: 2048 })],
   ])('approve signs what was shown: %s, as PEM and as JWK', async (_kind, { publicKey, privateKey }) => {
-    answers('Get', approval());
+    shell.answers('Get', approval());
     const key = { method: 'jws', publicKey: JSON.stringify(publicKey.export({ format: 'jwk' })) } as const;
     for (const text of [
       privateKey.export({ type: 'pkcs8', format: 'pem' }) as string,
       JSON.stringify(privateKey.export({ format: 'jwk' })),
     ]) {
       writeFileSync(shell.path('key'), text);
-      answers('Approve', approval({ approvals: 2, state: 'approved' }));
+      shell.answers('Approve', approval({ approvals: 2, state: 'approved' }));
       const run = await shell.run(['approvals', 'approve', ID, '--yes', '--jws-key', 'key']);
       expect([run.code, run.out]).toEqual([0, expect.stringContaining('2 of 2')]);
       expect(run.err).toContain('pay 100');
-      const signature = { method: 'jws', signature: seen['jws'] as string } as const;
+      const signature = { method: 'jws', signature: shell.seen?.['jws'] as string } as const;
       expect(await verifyVote(signature, key, DOCUMENT, undefined)).toBeDefined();
     }
   });
 
   it('approve signs nothing that nobody was asked about, and nothing unread', async () => {
-    answers('Get', approval());
-    answers('Approve', approval());
-    seen = {};
+    shell.answers('Get', approval());
+    shell.answers('Approve', approval());
     writeFileSync(
       shell.path('key'),
       generateKeyPairSync('ed25519').privateKey.export({ type: 'pkcs8', format: 'pem' }),
@@ -120,14 +111,14 @@ describe('approvals', () => {
     expect((await shell.run(['approvals', 'approve', ID, '--yes'])).err).toContain('give one of');
     const attached = actDocument({ ...ACT, content: { kind: 'attached', sha256: sha256('long'), bytes: 4 } });
     const id = approvalId(attached);
-    answers('Get', approval({ id, act: attached }));
+    shell.answers('Get', approval({ id, act: attached }));
     const approve = ['approvals', 'approve', id, '--yes', '--jws-key', 'key'];
     expect((await shell.run(approve)).err).toContain('beside the act');
     writeFileSync(shell.path('read'), 'other');
     expect((await shell.run([...approve, '--attachment', 'read'])).code).toBe(4);
-    answers('GetAttachment', { content: Buffer.from('wrong') });
+    shell.answers('GetAttachment', { content: Buffer.from('wrong') });
     expect((await shell.run(['approvals', 'show', id, '--attachment', 'read'])).code).toBe(4);
-    expect(seen).not.toHaveProperty('jws');
+    expect(shell.seen).not.toHaveProperty('jws');
   });
 });
 

@@ -35,7 +35,7 @@ beforeAll(async () => {
   writeFileSync(shell.path('cases.yaml'), CASES);
 });
 afterAll(() => shell.stop());
-beforeEach(() => shell.broker.answers.clear());
+beforeEach(() => shell.forgetWhatWas());
 
 describe('policy test', () => {
   it('passes, with the policy that the cases name or another', async () => {
@@ -224,16 +224,9 @@ describe('reading the log', () => {
 
 describe('versions', () => {
   const HASH = `sha256:${'a'.repeat(64)}`;
-  let seen: Record<string, unknown>;
-  const answers = (method: string, response: Record<string, unknown>): void => {
-    shell.broker.answers.set(method, (request) => {
-      seen = { ...request };
-      return response;
-    });
-  };
 
   it('history says what changed, when and by whom', async () => {
-    answers('ListPolicies', {
+    shell.answers('ListPolicies', {
       policyHash: HASH,
       activations: [
         {
@@ -249,7 +242,7 @@ describe('versions', () => {
       ],
     });
     const { out } = await shell.run(['policy', 'history', '--limit', '5']);
-    expect(seen).toEqual({ limit: 5 });
+    expect(shell.seen).toEqual({ limit: 5 });
     expect(out).toBe(
       `policy:    ${HASH}\nsince:     2026-11-21T07:00:00.000Z\nby:        spiffe://example.org/human/operator\nrules:     3\nlog entry: 17\n  rule signs removed\\u{1b}[31m\n\n`,
     );
@@ -257,15 +250,15 @@ describe('versions', () => {
 
   it('show gives the file byte for byte', async () => {
     const content = Buffer.from(`# caf\u00e9\r\n${POLICY}`);
-    answers('GetPolicy', { policyHash: HASH, content, inForce: false });
+    shell.answers('GetPolicy', { policyHash: HASH, content, inForce: false });
     expect((await shell.run(['policy', 'show', '--hash', HASH, '--out', 'shown.yaml'])).code).toBe(0);
-    expect(seen).toEqual({ policyHash: HASH });
+    expect(shell.seen).toEqual({ policyHash: HASH });
     expect(readFileSync(shell.path('shown.yaml'))).toEqual(content);
     expect((await shell.run(['policy', 'show'])).stdout).toEqual(content);
   });
 
   it('propose sends a file, or asks for that of the broker, and says what comes next', async () => {
-    answers('ProposePolicy', {
+    shell.answers('ProposePolicy', {
       policyHash: HASH,
       approval: 'a-1',
       approved: false,
@@ -275,22 +268,22 @@ describe('versions', () => {
     expect((await shell.run(['policy', 'propose', 'policy.yaml'])).code).toBe(2);
     writeFileSync(shell.path('next.yaml'), POLICY);
     const run = await shell.run(['policy', 'propose', 'next.yaml', '--reason', 'CHG-7']);
-    expect(seen).toEqual({ content: Buffer.from(POLICY), reason: 'CHG-7' });
+    expect(shell.seen).toEqual({ content: Buffer.from(POLICY), reason: 'CHG-7' });
     expect(run.out).toBe(
       `policy:    ${HASH}\napproval:  a-1\nnext:      when it is approved: lastmile policy activate --hash ${HASH}\nlog entry: 9\n  rule signs removed\\u{1b}[31m\n`,
     );
     await shell.run(['policy', 'propose', '--reason', 'CHG-7']);
-    expect(seen).toEqual({ content: Buffer.alloc(0), reason: 'CHG-7' });
+    expect(shell.seen).toEqual({ content: Buffer.alloc(0), reason: 'CHG-7' });
     // It would be taken for the broker's own.
     writeFileSync(shell.path('empty.yaml'), '');
     expect((await shell.run(['policy', 'propose', 'empty.yaml', '--reason', 'CHG-7'])).code).toBe(2);
   });
 
   it('activate needs a hash and a reason, and sends them', async () => {
-    answers('ActivatePolicy', { policyHash: HASH, log: { origin: 'o', leafIndex: 9 } });
+    shell.answers('ActivatePolicy', { policyHash: HASH, log: { origin: 'o', leafIndex: 9 } });
     expect((await shell.run(['policy', 'activate', '--hash', HASH])).code).toBe(2);
     const run = await shell.run(['policy', 'activate', '--hash', HASH, '--reason', 'INC-12']);
-    expect(seen).toEqual({ policyHash: HASH, reason: 'INC-12' });
+    expect(shell.seen).toEqual({ policyHash: HASH, reason: 'INC-12' });
     expect(run.out).toBe(`policy:    ${HASH}\nlog entry: 9\n`);
   });
 });

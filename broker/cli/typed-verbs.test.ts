@@ -5,7 +5,6 @@ import { CommandLine } from '../../test/fakes/command-line.ts';
 const LOG = { origin: 'example.org/log', leafIndex: 7 };
 const CSR = Buffer.from([0x30, 0x01, 0x00]);
 let shell: CommandLine;
-let seen: Record<string, unknown> | undefined;
 
 beforeAll(async () => {
   shell = await CommandLine.start();
@@ -13,16 +12,11 @@ beforeAll(async () => {
 afterAll(() => shell.stop());
 
 beforeEach(() => {
-  const { answers } = shell.broker;
-  answers.clear();
-  seen = undefined;
-  const answer = (more: Record<string, unknown>) => (request: Record<string, unknown>) => {
-    seen = { ...request };
-    return { version: 2, log: LOG, ...more };
-  };
-  answers.set('SignJwt', answer({ jwt: 'head.claims.signature' }));
-  answers.set('SignCertificate', answer({ certificate: Buffer.from('certificate') }));
-  answers.set('SignDsse', answer({ envelope: Buffer.from('{"payloadType":"x"}') }));
+  shell.forgetWhatWas();
+  const made = { version: 2, log: LOG };
+  shell.answers('SignJwt', { ...made, jwt: 'head.claims.signature' });
+  shell.answers('SignCertificate', { ...made, certificate: Buffer.from('certificate') });
+  shell.answers('SignDsse', { ...made, envelope: Buffer.from('{"payloadType":"x"}') });
 });
 
 describe('sign-jwt', () => {
@@ -31,7 +25,7 @@ describe('sign-jwt', () => {
       stdin: Buffer.from('{"sub":"a"}'),
     });
     expect(run).toMatchObject({ code: 0, out: 'head.claims.signature\n', err: '' });
-    expect(seen).toMatchObject({
+    expect(shell.seen).toMatchObject({
       key: 'payments/jwt',
       claims: Buffer.from('{"sub":"a"}'),
       lifetimeSeconds: 900,
@@ -46,7 +40,7 @@ describe('sign-jwt', () => {
       stdin: Buffer.from('{}'),
     });
     expect(run.code).toBe(2);
-    expect(seen).toBeUndefined();
+    expect(shell.seen).toBeUndefined();
   });
 
   it('says when claims are too many, and sends nothing', async () => {
@@ -54,7 +48,7 @@ describe('sign-jwt', () => {
       stdin: Buffer.alloc(16 * 1024 + 1, 0x20),
     });
     expect(run).toMatchObject({ code: 2, err: expect.stringContaining('over 16 KiB') });
-    expect(seen).toBeUndefined();
+    expect(shell.seen).toBeUndefined();
   });
 });
 
@@ -66,7 +60,7 @@ describe('sign-certificate', () => {
     for (const file of ['a.csr', 'b.csr']) {
       const argv = ['sign-certificate', 'ca', file, '--profile', 'web', '--lifetime', '1d', '--out', 'a.pem'];
       expect(await shell.run([...argv, '--as', 'payments'])).toMatchObject({ code: 0, out: '', err: '' });
-      expect(seen).toMatchObject({ key: 'ca', profile: 'web', csr: CSR, lifetimeSeconds: 86_400 });
+      expect(shell.seen).toMatchObject({ key: 'ca', profile: 'web', csr: CSR, lifetimeSeconds: 86_400 });
       expect(readFileSync(shell.path('a.pem'), 'utf8')).toBe(
         `-----BEGIN CERTIFICATE-----\n${Buffer.from('certificate').toString('base64')}\n-----END CERTIFICATE-----\n`,
       );
@@ -86,7 +80,7 @@ describe('sign-certificate', () => {
       'b.example',
     ];
     expect((await shell.run([...argv, ...names, '--ip', '10.0.0.1'])).code).toBe(0);
-    expect(seen).toMatchObject({
+    expect(shell.seen).toMatchObject({
       publicKey: {
         spki: Buffer.alloc(0),
         subject: [
@@ -110,7 +104,7 @@ describe('sign-certificate', () => {
     writeFileSync(shell.path('text'), 'text');
     const run = await shell.run(['sign-certificate', 'ca', ...more, '--profile', 'web', '--as', 'payments']);
     expect(run.code).not.toBe(0);
-    expect(seen).toBeUndefined();
+    expect(shell.seen).toBeUndefined();
   });
 });
 
@@ -119,7 +113,7 @@ describe('sign-dsse', () => {
     writeFileSync(shell.path('statement.json'), '{"_type":"x"}');
     const run = await shell.run(['sign-dsse', 'release/provenance', 'statement.json', '--as', 'payments']);
     expect(run).toMatchObject({ code: 0, out: '{"payloadType":"x"}\n' });
-    expect(seen).toMatchObject({
+    expect(shell.seen).toMatchObject({
       payloadType: 'application/vnd.in-toto+json',
       payload: Buffer.from('{"_type":"x"}'),
     });

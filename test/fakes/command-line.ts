@@ -30,6 +30,8 @@ export class CommandLine {
   readonly calls: unknown[] = [];
   /** What `doctor` finds. */
   doctorReport: DoctorReport | undefined;
+  /** The last request that an answer of `answers` was given to. */
+  seen: Record<string, unknown> | undefined;
 
   private constructor(broker: FakeBroker, cwd: string) {
     this.broker = broker;
@@ -59,6 +61,20 @@ export class CommandLine {
       writeFileSync(join(instance, `client/${name}.json`), JSON.stringify(profile));
     }
     return new CommandLine(broker, cwd);
+  }
+
+  /** Has the broker answer every call of a method with `response`, and notes what it was asked. */
+  answers(method: string, response: Record<string, unknown>): void {
+    this.broker.answers.set(method, (request) => {
+      this.seen = { ...request };
+      return response;
+    });
+  }
+
+  /** So that a test has the answers that it set itself, and sees its own requests alone. */
+  forgetWhatWas(): void {
+    this.broker.answers.clear();
+    this.seen = undefined;
   }
 
   path(name: string): string {
