@@ -126,8 +126,12 @@ export class SegmentWriter {
   }
 
   async #write(batches: readonly Batch[]): Promise<void> {
-    const bytes = Buffer.concat(
-      batches.map(({ firstLeaf, rows, body }) => encodeBatch(firstLeaf, rows.length, body)),
+    // One batch under one hash, whatever waits: after a loss of power a write is there or it is not, even if the disk
+    // had begun with its end.
+    const bytes = encodeBatch(
+      batches[0]!.firstLeaf,
+      batches.reduce((sum, { rows }) => sum + rows.length, 0),
+      batches.map(({ body }) => body),
     );
     const last = batches.at(-1)!;
     const endLeaf = last.firstLeaf + last.rows.length;
@@ -150,7 +154,8 @@ export class SegmentWriter {
       file = await storage.createDurable(path);
       await file.append(bytes);
       await storage.syncDirectory(SEGMENTS);
-      if (!bytes.equals(await storage.read(path)))
+      const read = await storage.read(path);
+      if (!bytes.equals(read.subarray(0, bytes.length)))
         throw new Error(`${path} does not read back as it was written`);
     } catch (error) {
       if (error instanceof StorageError && error.reason === 'exists') throw error;

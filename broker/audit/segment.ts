@@ -8,9 +8,9 @@ import { HASH_BYTES, TlogError } from './tlog/hash.ts';
  *     batch = "LASTMLOG" · u32be bytes of body · u32be entries · u64be first leaf index · SHA-256 · body
  *     body  = (u16be length · entry)*, as in an entry bundle
  *
- * The hash is over the 24 bytes before it and the body. Every batch is synced before the next one is written: what
+ * The hash is over the 24 bytes before it and the body. Every batch is on disk before the next one is written: what
  * does not check out at the end of a file was never acknowledged, and a batch that does after one that does not is
- * damage.
+ * damage. Zeros may stand behind the last batch: room for the next.
  */
 const MAGIC = Buffer.from('LASTMLOG');
 const FIXED_BYTES = 24;
@@ -28,13 +28,18 @@ export function segmentGeneration(name: string): number | undefined {
   return match === null ? undefined : Number(match[1]);
 }
 
-export function encodeBatch(firstLeaf: number, entries: number, body: Uint8Array): Buffer {
-  const bytes = Buffer.allocUnsafeSlow(BATCH_HEADER_BYTES + body.length);
+export function encodeBatch(firstLeaf: number, entries: number, body: readonly Uint8Array[]): Buffer {
+  const bodyBytes = body.reduce((sum, { length }) => sum + length, 0);
+  const bytes = Buffer.allocUnsafeSlow(BATCH_HEADER_BYTES + bodyBytes);
   bytes.set(MAGIC, 0);
-  bytes.writeUInt32BE(body.length, 8);
+  bytes.writeUInt32BE(bodyBytes, 8);
   bytes.writeUInt32BE(entries, 12);
   bytes.writeBigUInt64BE(BigInt(firstLeaf), 16);
-  bytes.set(body, BATCH_HEADER_BYTES);
+  let at = BATCH_HEADER_BYTES;
+  for (const part of body) {
+    bytes.set(part, at);
+    at += part.length;
+  }
   bytes.set(batchHash(bytes), FIXED_BYTES);
   return bytes;
 }
@@ -52,7 +57,7 @@ export interface StoredBatch {
 
 export interface ReadSegment {
   readonly batches: readonly StoredBatch[];
-  /** Bytes at the end that are no whole batch. */
+  /** Bytes at the end that are no whole batch, without the zeros at their own end. */
   readonly tornBytes: number;
 }
 
@@ -70,7 +75,9 @@ export function readSegment(bytes: Uint8Array): ReadSegment {
   for (let next = file.indexOf(MAGIC, at + 1); next >= 0; next = file.indexOf(MAGIC, next + 1)) {
     if (batchAt(file, next) !== undefined) throw new TlogError(`a batch before byte ${next} is damaged`);
   }
-  return { batches, tornBytes: file.length - at };
+  let end = file.length;
+  while (end > at && file[end - 1] === 0) end--;
+  return { batches, tornBytes: end - at };
 }
 
 function batchAt(file: Buffer, at: number): (StoredBatch & { readonly bytes: number }) | undefined {

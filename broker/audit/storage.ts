@@ -8,6 +8,9 @@
  * - After a failed `append` or `sync` the file may hold any part of what was written, and a later `sync` of it may
  *   report success for pages that the kernel has already dropped. Such a file is never appended to or synced again.
  *
+ * What `read` finds in a file made by `createDurable` may have zero bytes behind what was appended, until the file is
+ * closed; after a crash, or a failed `append`, for good.
+ *
  * Paths are relative to the log's directory, with `/`. `test/fakes/fake-storage.ts` is the same contract with
  * everything not promised taken away, and fails a caller that breaks the last rule.
  */

@@ -23,14 +23,21 @@ export interface Step {
  */
 export type Fault = 'refuse' | 'half' | 'report-failed' | 'no-space' | 'crash-before' | 'crash-after';
 
-/** What is found after the power came back: only what was promised; everything; half of each file's unsynced bytes. */
-export type Survival = 'promised' | 'all' | 'torn';
+/**
+ * What is found after the power came back: only what was promised; everything; the first half of each file's unsynced
+ * bytes; the second half, where the file had reserved room for them.
+ */
+export type Survival = 'promised' | 'all' | 'torn' | 'scattered';
+
+const RESERVED_BYTES = 100;
 
 class File {
   bytes: Buffer = Buffer.alloc(0);
   durable: Buffer = Buffer.alloc(0);
   /** After a failed write or sync: whoever syncs it again is told off. */
   isSpoiled = false;
+  /** Zero bytes that stand behind its end, for what is still to come. */
+  reserved = 0;
   get isSynced(): boolean {
     return this.bytes.equals(this.durable);
   }
@@ -125,15 +132,25 @@ export class FakeStorage implements Storage {
     return new FakeFile(this, file, path);
   }
 
+  /** From now until it is closed. */
+  reserve(path: string, bytes: number): void {
+    const file = this.#find(path);
+    if (file instanceof File) file.reserved = bytes;
+  }
+
   /** Write and sync are two steps here as well: what the kernel does within one call can break between them. */
   async createDurable(path: string): Promise<DurableFile> {
     const file = await this.create(path);
+    this.reserve(path, RESERVED_BYTES);
     return {
       append: async (bytes) => {
         await file.append(bytes);
         await file.sync();
       },
-      close: () => file.close(),
+      close: async () => {
+        await file.close();
+        this.reserve(path, 0);
+      },
     };
   }
 
@@ -141,7 +158,7 @@ export class FakeStorage implements Storage {
     await this.#alive();
     const node = this.#find(path);
     if (!(node instanceof File)) throw new StorageError('not-found', path);
-    return Buffer.from(node.bytes);
+    return Buffer.concat([node.bytes, Buffer.alloc(node.reserved)]);
   }
 
   async rename(from: string, to: string): Promise<void> {
@@ -329,6 +346,7 @@ function surviving(directory: Directory, survival: Survival): Directory {
     promised: directory.durable,
     all: directory.entries,
     torn: new Map([...directory.durable, ...directory.entries]),
+    scattered: new Map([...directory.durable, ...directory.entries]),
   }[survival];
   for (const [name, node] of names) {
     if (node instanceof Directory) {
@@ -338,8 +356,12 @@ function surviving(directory: Directory, survival: Survival): Directory {
       const unsynced = node.bytes.length - node.durable.length;
       if (survival === 'promised') file.bytes = node.durable;
       else if (survival === 'all') file.bytes = node.bytes;
-      else file.bytes = node.bytes.subarray(0, node.durable.length + (unsynced >> 1));
+      else if (survival === 'scattered' && node.reserved > 0) {
+        file.bytes = Buffer.from(node.bytes);
+        file.bytes.fill(0, node.durable.length, node.durable.length + (unsynced >> 1));
+      } else file.bytes = node.bytes.subarray(0, node.durable.length + (unsynced >> 1));
       file.durable = file.bytes;
+      file.reserved = node.reserved;
       copy.entries.set(name, file);
     }
   }

@@ -56,7 +56,7 @@ it('the steps tried below are of every kind', () => {
 describe('the power goes at a step, and what was acknowledged is there when it is back', () => {
   it.each(named)('$name', async ({ step }) => {
     for (const fault of ['crash-before', 'crash-after'] satisfies Fault[]) {
-      for (const survival of ['promised', 'all', 'torn'] satisfies Survival[]) {
+      for (const survival of ['promised', 'all', 'torn', 'scattered'] satisfies Survival[]) {
         const trial = new Trial();
         const first = new FakeStorage();
         first.fault = ({ index }) => (index === step.index ? fault : undefined);

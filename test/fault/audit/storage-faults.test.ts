@@ -284,7 +284,7 @@ describe('what is found when the log is opened', () => {
     expect((await trial.open(storage)).failure?.message).toContain('is not the one that was logged');
   });
 
-  it.each([1, 20, 60, 200])(
+  it.each([1, 24, 60, 200])(
     'cuts a torn batch of %d bytes, which nobody was promised, and says so',
     async (length) => {
       const trial = new Trial();
@@ -292,7 +292,7 @@ describe('what is found when the log is opened', () => {
       await trial.appendMany(await trial.open(storage), 5);
       const crashed = storage.afterCrash('promised');
       const [path] = [...crashed.files().keys()].filter(isSegment);
-      const batch = encodeBatch(6, 1, Buffer.alloc(300, 1)).subarray(0, length);
+      const batch = encodeBatch(6, 1, [Buffer.alloc(300, 1)]).subarray(0, length);
       crashed.tamper(path!, (bytes) => Buffer.concat([bytes, batch]));
       const log = await trial.open(crashed);
       expect(log.failure).toBeUndefined();
@@ -305,6 +305,24 @@ describe('what is found when the log is opened', () => {
       });
     },
   );
+
+  it('finds what a restart was writing again when the power went, however much of that reached the disk', async () => {
+    for (const survival of ['torn', 'scattered'] as const) {
+      const trial = new Trial();
+      const first = new FakeStorage();
+      const log = await trial.open(first);
+      for (let batch = 0; batch < 4; batch++) await trial.appendMany(log, 2);
+      const second = first.afterCrash('promised');
+      second.fault = ({ kind }) => (kind === 'sync' ? 'crash-before' : undefined);
+      await Promise.race([trial.open(second), second.crashed]);
+      const third = second.afterCrash(survival);
+      const again = await trial.open(third);
+      expect(again.failure).toBeUndefined();
+      await trial.append(again);
+      await again.close();
+      await trial.expectWhole(third);
+    }
+  });
 
   it('damage before an acknowledged batch is inconsistent, not a torn tail', async () => {
     const trial = new Trial();

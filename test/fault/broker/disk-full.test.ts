@@ -1,17 +1,7 @@
-import { execFileSync, spawnSync } from 'node:child_process';
+import { execFileSync } from 'node:child_process';
 import { type KeyObject, randomBytes } from 'node:crypto';
-import {
-  closeSync,
-  mkdtempSync,
-  openSync,
-  renameSync,
-  rmdirSync,
-  rmSync,
-  statfsSync,
-  writeSync,
-} from 'node:fs';
+import { closeSync, openSync, renameSync, rmSync, statfsSync, writeSync } from 'node:fs';
 import { cp } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { LastmileClient } from '../../../broker/client/client.ts';
@@ -25,20 +15,12 @@ import {
   untilStatus,
   workload,
 } from '../../fakes/instance-clients.ts';
+import { canMount } from '../../fakes/mounting.ts';
 import { findings, KEY, keepPorts, Load, publicKeyOf, until, verifyAudit, wholeLog } from './harness.ts';
 
 /** More than the log keeps free for allowed operations: refusals have room too while nothing else fills it. */
 const SIZE = '80m';
 const message = Buffer.from('a message');
-
-/** Whether this user may mount; a test that needs it says so by its name. */
-function canMount(): boolean {
-  const at = mkdtempSync(join(tmpdir(), 'lastmile-mount-'));
-  const isMounted = spawnSync('mount', ['-t', 'tmpfs', 'lastmile-test', at]).status === 0;
-  if (isMounted) execFileSync('umount', [at]);
-  rmdirSync(at);
-  return isMounted;
-}
 
 let instance: RunningInstance;
 let client: LastmileClient;

@@ -1,35 +1,24 @@
-import { execFileSync, spawnSync } from 'node:child_process';
+import { execFileSync } from 'node:child_process';
 import {
   closeSync,
   ftruncateSync,
-  mkdtempSync,
   openSync,
   readdirSync,
-  rmdirSync,
   rmSync,
   statfsSync,
   unlinkSync,
   writeSync,
 } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { KeyVersion } from '../../../broker/keyuse/key-catalog.ts';
 import type { TokenAdapter } from '../../../hsm-adapters/adapter.ts';
 import { failureOf } from '../../fakes/key-use-fixture.ts';
+import { canMount } from '../../fakes/mounting.ts';
 import { MODULE, makeDirectory, makeToken, type SoftToken } from '../../integration/pkcs11/soft-token.ts';
 import { becomes, KeyUseUnderLoad, type Outcome, openWorker } from './harness.ts';
 
 /** Two tokens, the files of the first on a file system of its own, which gets full or cannot be written. */
-
-/** Whether this user may mount; a test that needs it says so by its name. */
-function canMount(): boolean {
-  const at = mkdtempSync(join(tmpdir(), 'lastmile-mount-'));
-  const isMounted = spawnSync('mount', ['-t', 'tmpfs', 'lastmile-test', at]).status === 0;
-  if (isMounted) execFileSync('umount', [at]);
-  rmdirSync(at);
-  return isMounted;
-}
 
 /** Of no key. */
 const REF = 0xffff_fff0;
