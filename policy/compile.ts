@@ -207,10 +207,11 @@ class CompiledPolicy implements PolicySet {
   }
 
   weight(spiffeId: string): number {
+    if (this.#weights.length === 0) return DEFAULT_WEIGHT;
     const known = this.#weightOf.get(spiffeId);
     if (known !== undefined) return known;
     const id = spiffeIdOrUndefined(spiffeId);
-    if (id === undefined || this.#weights.length === 0) return DEFAULT_WEIGHT;
+    if (id === undefined) return DEFAULT_WEIGHT;
     const found = [...this.#byWeighted.find(spiffeIdSegments(id))].map(
       (i) => this.#weights[i] ?? DEFAULT_WEIGHT,
     );
