@@ -1,17 +1,10 @@
-import type { MethodDefinition } from '@grpc/proto-loader';
-import { codec } from '../proto/codec.ts';
 import type { ApprovalsDefinition } from '../proto/gen/lastmile/v1/Approvals.ts';
 import { APPROVALS_MESSAGES, type ApprovalsMethod } from '../proto/methods.ts';
-import { type CallOptions, type ConnectOptions, Transport, type UnaryMethod } from './transport.ts';
+import { type CallOptions, type ConnectOptions, Transport } from './transport.ts';
+import { type RequestOf, type ResponseOf, unaryMethod } from './unary-method.ts';
 
-export type ApprovalsRequest<M extends ApprovalsMethod> =
-  ApprovalsDefinition[M] extends MethodDefinition<infer Request, infer _Response, infer _In, infer _Out>
-    ? Request
-    : never;
-export type ApprovalsResponse<M extends ApprovalsMethod> =
-  ApprovalsDefinition[M] extends MethodDefinition<infer _Request, infer _Response, infer _In, infer Output>
-    ? Output
-    : never;
+export type ApprovalsRequest<M extends ApprovalsMethod> = RequestOf<ApprovalsDefinition[M]>;
+export type ApprovalsResponse<M extends ApprovalsMethod> = ResponseOf<ApprovalsDefinition[M]>;
 
 /** A list of the longest acts. */
 const MAX_RESPONSE_BYTES = 32 * 1024 * 1024;
@@ -35,14 +28,15 @@ export class ApproverClient implements AsyncDisposable {
     request: ApprovalsRequest<M>,
     options: CallOptions = {},
   ): Promise<ApprovalsResponse<M>> {
-    const method: UnaryMethod<ApprovalsRequest<M> & object, ApprovalsResponse<M> & object> = {
-      path: `/lastmile.v1.Approvals/${name}`,
-      request: codec<ApprovalsRequest<M> & object, never>(`lastmile.v1.${APPROVALS_MESSAGES[name]}Request`),
-      response: codec<never, ApprovalsResponse<M> & object>(
-        `lastmile.v1.${APPROVALS_MESSAGES[name]}Response`,
+    return this.#transport.unary(
+      unaryMethod<ApprovalsRequest<M> & object, ApprovalsResponse<M> & object>(
+        'Approvals',
+        name,
+        APPROVALS_MESSAGES[name],
       ),
-    };
-    return this.#transport.unary(method, request as ApprovalsRequest<M> & object, options);
+      request as ApprovalsRequest<M> & object,
+      options,
+    );
   }
 
   close(): void {

@@ -1,38 +1,14 @@
 // Longer than most: the types of the public surface stand beside the calls that take them.
-import { codec } from '../proto/codec.ts';
-import type { DecryptRequest } from '../proto/gen/lastmile/v1/DecryptRequest.ts';
-import type { DecryptResponse__Output } from '../proto/gen/lastmile/v1/DecryptResponse.ts';
-import type { EncryptRequest } from '../proto/gen/lastmile/v1/EncryptRequest.ts';
-import type { EncryptResponse__Output } from '../proto/gen/lastmile/v1/EncryptResponse.ts';
-import type { GenerateDataKeyRequest } from '../proto/gen/lastmile/v1/GenerateDataKeyRequest.ts';
-import type { GenerateDataKeyResponse__Output } from '../proto/gen/lastmile/v1/GenerateDataKeyResponse.ts';
-import type { GenerateRandomRequest } from '../proto/gen/lastmile/v1/GenerateRandomRequest.ts';
-import type { GenerateRandomResponse__Output } from '../proto/gen/lastmile/v1/GenerateRandomResponse.ts';
-import type { GetPublicKeyRequest } from '../proto/gen/lastmile/v1/GetPublicKeyRequest.ts';
-import type { GetPublicKeyResponse__Output } from '../proto/gen/lastmile/v1/GetPublicKeyResponse.ts';
-import type { GetReceiptRequest } from '../proto/gen/lastmile/v1/GetReceiptRequest.ts';
-import type { GetReceiptResponse__Output } from '../proto/gen/lastmile/v1/GetReceiptResponse.ts';
-import type { ListKeysRequest } from '../proto/gen/lastmile/v1/ListKeysRequest.ts';
-import type { ListKeysResponse__Output } from '../proto/gen/lastmile/v1/ListKeysResponse.ts';
+
+import type { KeyUseDefinition } from '../proto/gen/lastmile/v1/KeyUse.ts';
 import type { LogPosition__Output } from '../proto/gen/lastmile/v1/LogPosition.ts';
-import type { MacRequest } from '../proto/gen/lastmile/v1/MacRequest.ts';
-import type { MacResponse__Output } from '../proto/gen/lastmile/v1/MacResponse.ts';
-import type { SignCertificateRequest } from '../proto/gen/lastmile/v1/SignCertificateRequest.ts';
-import type { SignCertificateResponse__Output } from '../proto/gen/lastmile/v1/SignCertificateResponse.ts';
-import type { SignDsseRequest } from '../proto/gen/lastmile/v1/SignDsseRequest.ts';
-import type { SignDsseResponse__Output } from '../proto/gen/lastmile/v1/SignDsseResponse.ts';
-import type { SignJwtRequest } from '../proto/gen/lastmile/v1/SignJwtRequest.ts';
-import type { SignJwtResponse__Output } from '../proto/gen/lastmile/v1/SignJwtResponse.ts';
 import type { SignRequest } from '../proto/gen/lastmile/v1/SignRequest.ts';
 import type { SignResponse__Output } from '../proto/gen/lastmile/v1/SignResponse.ts';
-import type { VerifyMacRequest } from '../proto/gen/lastmile/v1/VerifyMacRequest.ts';
-import type { VerifyMacResponse__Output } from '../proto/gen/lastmile/v1/VerifyMacResponse.ts';
 import type { VerifyRequest } from '../proto/gen/lastmile/v1/VerifyRequest.ts';
-import type { VerifyResponse__Output } from '../proto/gen/lastmile/v1/VerifyResponse.ts';
 import type { KeyUseMethod } from '../proto/methods.ts';
 import { LastmileError } from './errors.ts';
 import { SignStream } from './sign-stream.ts';
-import { type CallOptions, type ConnectOptions, Transport, type UnaryMethod } from './transport.ts';
+import { type CallOptions, type ConnectOptions, Transport } from './transport.ts';
 import {
   certificateMessage,
   certificatePem,
@@ -42,6 +18,7 @@ import {
   type SignDsseInput,
   type SignJwtInput,
 } from './typed-signing.ts';
+import { type RequestOf, type ResponseOf, unaryMethod } from './unary-method.ts';
 
 // biome-ignore lint/performance/noBarrelFile: `lastmile/client` is the package's one public door.
 export { type GrpcCode, LastmileError, type LastmileReason, type Performed } from './errors.ts';
@@ -215,28 +192,25 @@ export interface SigningStream extends AsyncDisposable {
   end(): Promise<void>;
 }
 
-function method<In extends object, Out extends object>(name: KeyUseMethod): UnaryMethod<In, Out> {
-  return {
-    path: `/lastmile.v1.KeyUse/${name}`,
-    request: codec<In, never>(`lastmile.v1.${name}Request`),
-    response: codec<never, Out>(`lastmile.v1.${name}Response`),
-  };
-}
-
-const SIGN = method<SignRequest, SignResponse__Output>('Sign');
-const VERIFY = method<VerifyRequest, VerifyResponse__Output>('Verify');
-const ENCRYPT = method<EncryptRequest, EncryptResponse__Output>('Encrypt');
-const DECRYPT = method<DecryptRequest, DecryptResponse__Output>('Decrypt');
-const MAC = method<MacRequest, MacResponse__Output>('Mac');
-const VERIFY_MAC = method<VerifyMacRequest, VerifyMacResponse__Output>('VerifyMac');
-const GENERATE_DATA_KEY = method<GenerateDataKeyRequest, GenerateDataKeyResponse__Output>('GenerateDataKey');
-const GENERATE_RANDOM = method<GenerateRandomRequest, GenerateRandomResponse__Output>('GenerateRandom');
-const GET_PUBLIC_KEY = method<GetPublicKeyRequest, GetPublicKeyResponse__Output>('GetPublicKey');
-const LIST_KEYS = method<ListKeysRequest, ListKeysResponse__Output>('ListKeys');
-const SIGN_JWT = method<SignJwtRequest, SignJwtResponse__Output>('SignJwt');
-const SIGN_CERTIFICATE = method<SignCertificateRequest, SignCertificateResponse__Output>('SignCertificate');
-const SIGN_DSSE = method<SignDsseRequest, SignDsseResponse__Output>('SignDsse');
-const GET_RECEIPT = method<GetReceiptRequest, GetReceiptResponse__Output>('GetReceipt');
+const method = <M extends KeyUseMethod>(name: M) =>
+  unaryMethod<RequestOf<KeyUseDefinition[M]> & object, ResponseOf<KeyUseDefinition[M]> & object>(
+    'KeyUse',
+    name,
+  );
+const SIGN = method('Sign');
+const VERIFY = method('Verify');
+const ENCRYPT = method('Encrypt');
+const DECRYPT = method('Decrypt');
+const MAC = method('Mac');
+const VERIFY_MAC = method('VerifyMac');
+const GENERATE_DATA_KEY = method('GenerateDataKey');
+const GENERATE_RANDOM = method('GenerateRandom');
+const GET_PUBLIC_KEY = method('GetPublicKey');
+const LIST_KEYS = method('ListKeys');
+const SIGN_JWT = method('SignJwt');
+const SIGN_CERTIFICATE = method('SignCertificate');
+const SIGN_DSSE = method('SignDsse');
+const GET_RECEIPT = method('GetReceipt');
 
 const MAX_RESPONSE_BYTES = 4 * 1024 * 1024;
 const DEFAULT_MAX_IN_FLIGHT = 256;

@@ -1,18 +1,8 @@
-import type { MethodDefinition } from '@grpc/proto-loader';
-import { codec } from '../proto/codec.ts';
 import type { AdminDefinition } from '../proto/gen/lastmile/v1/Admin.ts';
 import type { AuditDefinition } from '../proto/gen/lastmile/v1/Audit.ts';
 import type { AdminMethod, AuditMethod } from '../proto/methods.ts';
-import { type CallOptions, type ConnectOptions, Transport, type UnaryMethod } from './transport.ts';
-
-type RequestOf<Definition> =
-  Definition extends MethodDefinition<infer Request, infer _Response, infer _Received, infer _Output>
-    ? Request
-    : never;
-type ResponseOf<Definition> =
-  Definition extends MethodDefinition<infer _Request, infer _Response, infer _Received, infer Output>
-    ? Output
-    : never;
+import { type CallOptions, type ConnectOptions, Transport } from './transport.ts';
+import { type RequestOf, type ResponseOf, unaryMethod } from './unary-method.ts';
 
 export type AdminRequest<M extends AdminMethod> = RequestOf<AdminDefinition[M]>;
 export type AdminResponse<M extends AdminMethod> = ResponseOf<AdminDefinition[M]>;
@@ -42,7 +32,7 @@ export class OperatorClient implements AsyncDisposable {
     options: CallOptions = {},
   ): Promise<AdminResponse<M>> {
     return this.#transport.unary(
-      method<AdminRequest<M> & object, AdminResponse<M> & object>('Admin', name),
+      unaryMethod<AdminRequest<M> & object, AdminResponse<M> & object>('Admin', name),
       request as AdminRequest<M> & object,
       options,
     );
@@ -54,7 +44,7 @@ export class OperatorClient implements AsyncDisposable {
     options: CallOptions = {},
   ): Promise<AuditResponse<M>> {
     return this.#transport.unary(
-      method<AuditRequest<M> & object, AuditResponse<M> & object>('Audit', name),
+      unaryMethod<AuditRequest<M> & object, AuditResponse<M> & object>('Audit', name),
       request as AuditRequest<M> & object,
       options,
     );
@@ -67,15 +57,4 @@ export class OperatorClient implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.close();
   }
-}
-
-function method<In extends object, Out extends object>(
-  service: 'Admin' | 'Audit',
-  name: string,
-): UnaryMethod<In, Out> {
-  return {
-    path: `/lastmile.v1.${service}/${name}`,
-    request: codec<In, never>(`lastmile.v1.${name}Request`),
-    response: codec<never, Out>(`lastmile.v1.${name}Response`),
-  };
 }
