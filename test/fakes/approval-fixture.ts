@@ -14,6 +14,7 @@ import { ApprovalRows } from '../../broker/state/approval-rows.ts';
 import { StateStore } from '../../broker/state/state-store.ts';
 import type { ApprovalPolicy, Approver, ApproverKey, Quorum } from '../../policy/quorum.ts';
 import { FakeLog } from './fake-log.ts';
+import { rejectionOf } from './rejection.ts';
 
 export const SETTLE = 'spiffe://example.org/ns/treasury/sa/settle';
 export const START = Date.parse('2026-03-01T12:00:00.000Z');
@@ -227,14 +228,7 @@ export class ApprovalFixture {
 }
 
 /** What it is refused by: a test that expects a refusal fails without one. */
-export async function failureOf(promise: Promise<unknown>): Promise<Failure> {
-  const outcome = await promise.then(
-    () => undefined,
-    (error: unknown) => error,
-  );
-  if (!(outcome instanceof Failure)) throw new Error(`no failure but ${String(outcome)}`);
-  return outcome;
-}
+export const failureOf = (promise: Promise<unknown>): Promise<Failure> => rejectionOf(promise, Failure);
 
 export function petition(
   text = 'pay 100 to DE02',

@@ -15,6 +15,7 @@ import type { PolicySet } from '../../policy/decision.ts';
 import { parseSpiffeId } from '../../policy/spiffe-id.ts';
 import { FakeLog } from './fake-log.ts';
 import { FakeToken } from './fake-token.ts';
+import { rejectionOf } from './rejection.ts';
 
 export const API = 'spiffe://example.org/ns/payments/sa/api';
 export const OTHER = 'spiffe://example.org/ns/treasury/sa/settle';
@@ -178,15 +179,7 @@ export class KeyUseFixture {
 }
 
 /** What a promise fails with, which must be a Failure. */
-export async function failureOf(promise: Promise<unknown>): Promise<Failure> {
-  try {
-    await promise;
-  } catch (error) {
-    if (error instanceof Failure) return error;
-    throw error;
-  }
-  throw new Error('was not refused');
-}
+export const failureOf = (promise: Promise<unknown>): Promise<Failure> => rejectionOf(promise, Failure);
 
 /** Whether a promise has been answered by now, every turn of the event loop that it could take being over. */
 export async function isSettled(promise: Promise<unknown>): Promise<boolean> {

@@ -8,6 +8,7 @@ import {
 import { WorkerFrame } from '../../hsm-adapters/frames/worker-frames.ts';
 import { createTokenAdapter } from '../../hsm-adapters/supervisor/token-supervisor.ts';
 import { FAKE_CONFIG, FAKE_INFO, FakeLedger, FakeTimers, FakeWorker } from './fake-token-worker.ts';
+import { rejectionOf } from './rejection.ts';
 
 /** What `sign` has signed. */
 export const DATA: Buffer = Buffer.from('sign this');
@@ -64,14 +65,8 @@ export const sign = ({ token, timers }: TokenBench, options: { ms?: number; sign
   );
 
 /** What a promise fails with, which must be an AdapterError. */
-export async function failureOf(promise: Promise<unknown>): Promise<AdapterError> {
-  const outcome = await promise.then(
-    () => 'it resolved',
-    (error: unknown) => error,
-  );
-  if (!(outcome instanceof AdapterError)) throw new Error(`not an AdapterError: ${String(outcome)}`);
-  return outcome;
-}
+export const failureOf = (promise: Promise<unknown>): Promise<AdapterError> =>
+  rejectionOf(promise, AdapterError);
 
 /** What a worker says of work that failed, or of its own end. */
 export const failure = (reason: string, performed = 'no') => ({ reason, performed, message: 'because' });

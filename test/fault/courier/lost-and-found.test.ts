@@ -1,32 +1,23 @@
 import { chmodSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { type Receiver, startReceiver } from '../../integration/courier/receiver.ts';
+import type { Receiver } from '../../integration/courier/receiver.ts';
 import { courierPlace, notice } from '../../integration/courier/told.ts';
 
 let place: ReturnType<typeof courierPlace>;
-let receivers: Receiver[];
 
 beforeEach(() => {
   place = courierPlace();
-  receivers = [];
 });
 afterEach(async () => {
   await place.end();
-  await Promise.all(receivers.map((receiver) => receiver.stop()));
-  place.remove();
+  await place.remove();
 });
-
-async function receiver(port = 0): Promise<Receiver> {
-  const made = await startReceiver({ port });
-  receivers.push(made);
-  return made;
-}
 
 const ids = ({ received }: Receiver): string[] => [...new Set(received.map((one) => one.notice.id))].sort();
 
 test('a destination that is away gets everything when it is back', async () => {
-  const before = await receiver();
+  const before = await place.receiver();
   const { url, port } = before;
   await before.stop();
   const { tell, courier, outcomes, until } = place.start([place.webhook(url)]);
@@ -34,14 +25,14 @@ test('a destination that is away gets everything when it is back', async () => {
   await until(() => outcomes.filter(({ what }) => what === 'failed').length >= 6);
   expect(outcomes[0]).toMatchObject({ why: 'ECONNREFUSED' });
   expect(courier.status().queued).toBe(3);
-  const chat = await receiver(port);
+  const chat = await place.receiver({ port });
   await until(() => outcomes.filter(({ what }) => what === 'delivered').length === 3);
   expect(ids(chat)).toEqual(['a', 'b', 'c']);
   expect(readdirSync(place.queueDirectory)).toEqual([]);
 });
 
 test('a courier that is killed is replaced, and delivers what it had on disk and what it had not', async () => {
-  const chat = await receiver();
+  const chat = await place.receiver();
   chat.answer = () => ({ status: 503 });
   const { tell, courier, outcomes, until } = place.start([place.webhook(chat.url)]);
   for (let i = 0; i < 10; i++) tell(notice(`on-disk-${i}`));
@@ -63,7 +54,7 @@ test('a courier that is killed is replaced, and delivers what it had on disk and
 });
 
 test('the next broker’s courier takes up the queue; what holds no notice is deleted, and said', async () => {
-  const chat = await receiver();
+  const chat = await place.receiver();
   chat.answer = () => ({ status: 503 });
   const first = place.start([place.webhook(chat.url)]);
   first.tell(notice('a'));
@@ -85,7 +76,7 @@ test('the next broker’s courier takes up the queue; what holds no notice is de
 });
 
 test('a full queue keeps room for emergencies, and what is not queued is in the log', async () => {
-  const chat = await receiver();
+  const chat = await place.receiver();
   chat.answer = () => ({ status: 503 });
   const { tell, courier, log, until } = place.start([place.webhook(chat.url)], { maxQueued: 10 });
   for (let i = 0; i < 12; i++) tell(notice(`a${i}`));
@@ -100,7 +91,7 @@ test('a full queue keeps room for emergencies, and what is not queued is in the 
 });
 
 test('what is never taken is given up after its time, and said', async () => {
-  const chat = await receiver();
+  const chat = await place.receiver();
   chat.answer = () => ({ status: 400 });
   const { tell, log, outcomes, until } = place.start([place.webhook(chat.url)], { giveUpAfterMs: 150 });
   tell(notice('a'));
@@ -111,7 +102,7 @@ test('what is never taken is given up after its time, and said', async () => {
 });
 
 test('one delivery that always fails holds up no other', async () => {
-  const chat = await receiver();
+  const chat = await place.receiver();
   chat.answer = ({ notice: { id } }) => ({ status: id === 'poison' ? 400 : 200 });
   const { tell, outcomes, until } = place.start([place.webhook(chat.url)]);
   tell(notice('poison'));
@@ -120,7 +111,7 @@ test('one delivery that always fails holds up no other', async () => {
 });
 
 test('a notice that is none reaches nobody, and harms nothing', async () => {
-  const chat = await receiver();
+  const chat = await place.receiver();
   const { tell, courier, log } = place.start([place.webhook(chat.url)]);
   tell(notice('with a space'));
   tell(notice('long', { data: { text: 'x'.repeat(17_000) } }));

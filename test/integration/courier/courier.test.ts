@@ -6,27 +6,18 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { Destination } from '../../../broker/courier/courier-frames.ts';
 import { createTestPki } from '../../fakes/pki.ts';
 import { brokerSvid } from '../gateway/edge.ts';
-import { type Received, type Receiver, startReceiver } from './receiver.ts';
+import type { Received } from './receiver.ts';
 import { courierPlace, notice, SECRET } from './told.ts';
 
 let place: ReturnType<typeof courierPlace>;
-let receivers: Receiver[];
 
 beforeEach(() => {
   place = courierPlace();
-  receivers = [];
 });
 afterEach(async () => {
   await place.end();
-  await Promise.all(receivers.map((receiver) => receiver.stop()));
-  place.remove();
+  await place.remove();
 });
-
-async function receiver(options: Parameters<typeof startReceiver>[0] = {}): Promise<Receiver> {
-  const made = await startReceiver(options);
-  receivers.push(made);
-  return made;
-}
 
 /** The recipe of broker/courier/README.md, run as it is written there. */
 function accepts(received: Pick<Received, 'headers' | 'body'>, secret = SECRET, laterSeconds = 0): boolean {
@@ -51,7 +42,7 @@ print(verify(given["secret"].encode(), given["headers"], given["body"].encode(),
 
 describe('a webhook', () => {
   test('is told what happened, signed so that a receiver can tell it from forgeries', async () => {
-    const chat = await receiver();
+    const chat = await place.receiver();
     const { tell } = place.start([place.webhook(chat.url)]);
     tell(notice('a1.opened'));
     await chat.until((received) => received.length === 1);
@@ -77,7 +68,7 @@ describe('a webhook', () => {
   });
 
   test('is signed with each secret of its file, so that one can be replaced', async () => {
-    const chat = await receiver();
+    const chat = await place.receiver();
     const next = Buffer.from('the next secret, of 24 bytes and more');
     writeFileSync(place.secretFile, `whsec_${next.toString('base64')}\n${SECRET}\n`, { mode: 0o600 });
     const { tell } = place.start([place.webhook(chat.url)]);
@@ -93,7 +84,7 @@ describe('a webhook', () => {
     const { certificatePem: cert, keyPem: key } = await brokerSvid(pki);
     const caFile = join(place.directory, 'ca.pem');
     writeFileSync(caFile, pki.rootPem);
-    const chat = await receiver({ tls: { cert, key } });
+    const chat = await place.receiver({ tls: { cert, key } });
     const { tell, outcomes, until } = place.start([
       place.webhook(chat.url, { name: 'trusted', caFile }),
       place.webhook(chat.url, { name: 'untrusted' }),
@@ -108,7 +99,7 @@ describe('a webhook', () => {
   });
 
   test('gets the events that it wants, and others what they want', async () => {
-    const [chat, pager] = [await receiver(), await receiver()];
+    const [chat, pager] = [await place.receiver(), await place.receiver()];
     const { tell } = place.start([
       place.webhook(chat.url, { events: ['approval.opened'] }),
       place.webhook(pager.url, { name: 'pager', events: ['emergency.used'] }),
@@ -127,7 +118,7 @@ describe('a webhook', () => {
   });
 
   test('that leads elsewhere is not followed', async () => {
-    const [elsewhere, chat] = [await receiver(), await receiver()];
+    const [elsewhere, chat] = [await place.receiver(), await place.receiver()];
     chat.answer = () => ({ status: 307, headers: { location: elsewhere.url } });
     const { tell, outcomes, until } = place.start([place.webhook(chat.url)]);
     tell(notice('a1.opened'));
@@ -154,7 +145,7 @@ describe('a hook', () => {
   }
 
   test('gets fixed arguments, JSON on standard input, and nothing else of the broker', async () => {
-    const chat = await receiver();
+    const chat = await place.receiver();
     const out = join(place.directory, 'out');
     writeFileSync(out, '');
     chmodSync(out, 0o666);
@@ -183,7 +174,7 @@ describe('a hook', () => {
   });
 
   test('that does not exist is told to the operator, and harms nobody else', async () => {
-    const chat = await receiver();
+    const chat = await place.receiver();
     const { tell, outcomes, until } = place.start([
       { ...hook(''), command: ['/nowhere/at-all'] } as Destination,
       place.webhook(chat.url),
@@ -206,7 +197,7 @@ describe('the courier', () => {
   });
 
   test('leaves an empty queue behind what it has delivered, which nobody else can read', async () => {
-    const chat = await receiver();
+    const chat = await place.receiver();
     const { tell, courier, outcomes, until } = place.start([place.webhook(chat.url)]);
     for (let i = 0; i < 20; i++) tell(notice(`a${i}.opened`));
     await until(() => outcomes.filter(({ what }) => what === 'delivered').length === 20);

@@ -6,6 +6,7 @@ import { type Courier, startCourier } from '../../../broker/courier/courier-supe
 import type { Notice } from '../../../broker/courier/notice.ts';
 import { NOTICE_TYPES } from '../../../broker/courier/notice.ts';
 import { roleUsers, treeRoot } from '../../../hsm-adapters/frames/isolation.ts';
+import { type Receiver, startReceiver } from './receiver.ts';
 
 export const SECRET = 'a secret of more than 24 bytes';
 
@@ -20,12 +21,13 @@ export interface RunningCourier {
   until(condition: () => boolean): Promise<void>;
 }
 
-/** A directory for the queue and a secret, and couriers on it. */
+/** A directory for the queue and a secret, couriers on it, and those whom they tell. */
 export function courierPlace() {
   const directory = mkdtempSync(join(tmpdir(), 'lastmile-courier-'));
   const secretFile = join(directory, 'secret');
   writeFileSync(secretFile, `${SECRET}\n`, { mode: 0o600 });
   const running: Courier[] = [];
+  const receivers: Receiver[] = [];
   return {
     directory,
     secretFile,
@@ -99,10 +101,19 @@ export function courierPlace() {
           }),
       };
     },
+    receiver: async (options: Parameters<typeof startReceiver>[0] = {}): Promise<Receiver> => {
+      const receiver = await startReceiver(options);
+      receivers.push(receiver);
+      return receiver;
+    },
     end: async () => {
       await Promise.all(running.splice(0).map((courier) => courier.stop()));
     },
-    remove: () => rmSync(directory, { recursive: true, force: true }),
+    /** After `end`. */
+    remove: async () => {
+      await Promise.all(receivers.splice(0).map((receiver) => receiver.stop()));
+      rmSync(directory, { recursive: true, force: true });
+    },
   };
 }
 

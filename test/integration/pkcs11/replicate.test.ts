@@ -2,22 +2,13 @@ import crypto from 'node:crypto';
 import fs from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Algorithm, KeyPurpose, KeySpec } from '../../../hsm-adapters/adapter.ts';
-import { makeDirectory, makeToken, readBack, TestWorker, type WorkerError } from './soft-token.ts';
+import { failure, makeDirectory, makeToken, newId, readBack, TestWorker } from './soft-token.ts';
 
-const newId = () => crypto.randomBytes(16).toString('hex');
 const AAD = Buffer.from('lastmile test');
 
 interface Replicated {
   readonly attributes: unknown;
   readonly replicas: readonly { readonly wrappedKek: string; readonly wrappedKey: string }[];
-}
-
-async function failure(promise: Promise<unknown>): Promise<WorkerError['failure']> {
-  const error = await promise.then(
-    () => undefined,
-    (reason: unknown) => reason,
-  );
-  return (error as WorkerError).failure;
 }
 
 describe('a key on two SoftHSM tokens', () => {

@@ -1,4 +1,5 @@
 import { execFileSync, spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
@@ -12,6 +13,7 @@ import {
   type WorkerFailure,
   WorkerFrame,
 } from '../../../hsm-adapters/frames/worker-frames.ts';
+import { rejectionOf } from '../../fakes/rejection.ts';
 
 /** SoftHSM tokens in a directory of their own, and workers started on them with the real entry. */
 
@@ -253,4 +255,12 @@ export function signHeader(ref: number, algorithm: Algorithm, msLeft: number): B
   header[4] = ALGORITHMS.indexOf(algorithm);
   header.writeUInt32BE(msLeft, 5);
   return header;
+}
+
+/** A new CKA_ID. */
+export const newId = (): string => randomBytes(16).toString('hex');
+
+/** What the worker answered instead. */
+export async function failure(promise: Promise<unknown>): Promise<WorkerError['failure']> {
+  return (await rejectionOf(promise, WorkerError)).failure;
 }

@@ -5,8 +5,10 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Algorithm, KeyPurpose, KeySpec, TokenInfo } from '../../../hsm-adapters/adapter.ts';
 import { WorkerFrame } from '../../../hsm-adapters/frames/worker-frames.ts';
 import {
+  failure,
   makeDirectory,
   makeToken,
+  newId,
   readBack,
   type SoftToken,
   signHeader,
@@ -15,15 +17,6 @@ import {
 } from './soft-token.ts';
 
 const AAD = Buffer.from('lastmile test');
-const newId = () => crypto.randomBytes(16).toString('hex');
-
-async function failure(promise: Promise<unknown>): Promise<WorkerError['failure']> {
-  const error = await promise.then(
-    () => undefined,
-    (reason: unknown) => reason,
-  );
-  return (error as WorkerError).failure;
-}
 
 describe('a token worker on SoftHSM', () => {
   let directory: string;
