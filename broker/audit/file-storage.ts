@@ -25,8 +25,14 @@ export class FileStorage implements Storage {
   async createDurable(path: string): Promise<DurableFile> {
     if (process.platform === 'linux') {
       const { O_WRONLY, O_CREAT, O_EXCL, O_DSYNC } = constants;
-      const flags = O_WRONLY | O_CREAT | O_EXCL | O_DSYNC;
-      return new ReservingFile(await told(path, open(this.#at(path), flags, 0o600)), path);
+      const at = this.#at(path);
+      const appends = await told(path, open(at, O_WRONLY | O_CREAT | O_EXCL | O_DSYNC, 0o600));
+      try {
+        return new ReservingFile(path, appends, await told(path, open(at, O_WRONLY)));
+      } catch (error) {
+        await appends.close();
+        throw error;
+      }
     }
     const file = await this.#create(path);
     return {

@@ -1,6 +1,6 @@
 import { type DurableFile, StorageError, type StorageReason } from './storage.ts';
 
-/** What is used of a `FileHandle` that is open for writing, each write through to the disk. */
+/** What is used of a `FileHandle` that is open for writing. */
 export interface Handle {
   write(
     bytes: Uint8Array,
@@ -8,6 +8,7 @@ export interface Handle {
     length: number,
     position: number | null,
   ): Promise<{ readonly bytesWritten: number }>;
+  datasync(): Promise<void>;
   truncate(length: number): Promise<void>;
   close(): Promise<void>;
 }
@@ -20,34 +21,45 @@ const ZEROS = new Uint8Array(RESERVE_BYTES);
  * write is one write. Where it is new, the file's length and the block's place are written as well, through the file
  * system's journal, and a group commit takes half as long again.
  *
- * Owns the handle. Appends come one after the other. After a crash the zeros stay.
+ * Owns both handles. The system tells of a page that did not reach the disk once for each of them (errseq_t): on one,
+ * the sync of the zeros could take the error that an append beside it has to hear of.
+ *
+ * Appends come one after the other. After a crash the zeros stay.
  */
 export class ReservingFile implements DurableFile {
-  readonly #handle: Handle;
   readonly #path: string;
+  /** Each write through to the disk. */
+  readonly #appends: Handle;
+  readonly #zeros: Handle;
   /** Where the next append goes. */
   #end = 0;
   /** To here the file is on disk. */
   #reserved = 0;
+  #isAppending = false;
   #reserving: Promise<void> | undefined;
   /** The disk has no room for what may never be needed. */
   #isTight = false;
   #failure: Error | undefined;
 
-  constructor(handle: Handle, path: string) {
-    this.#handle = handle;
+  /** @param appends opened with O_DSYNC @param zeros of the same file, opened without */
+  constructor(path: string, appends: Handle, zeros: Handle) {
     this.#path = path;
+    this.#appends = appends;
+    this.#zeros = zeros;
   }
 
   async append(bytes: Uint8Array): Promise<void> {
     if (this.#failure !== undefined) throw this.#failure;
     const end = this.#end + bytes.length;
+    this.#isAppending = true;
     try {
       if (end > this.#reserved) await this.#reserve();
-      await told(this.#path, writeWhole(this.#handle, bytes, this.#end));
+      await told(this.#path, writeWhole(this.#appends, bytes, this.#end));
     } catch (error) {
       this.#fail(error);
       throw error;
+    } finally {
+      this.#isAppending = false;
     }
     this.#end = end;
     this.#reserved = Math.max(this.#reserved, end);
@@ -56,13 +68,14 @@ export class ReservingFile implements DurableFile {
       this.#reserve().catch((error: unknown) => this.#fail(error));
   }
 
-  /** What a failed append may have left stays as it is. */
+  /** What an append may have left that failed, or was not over, stays as it is. */
   async close(): Promise<void> {
     try {
       await this.#reserving;
-      if (this.#failure === undefined) await told(this.#path, this.#handle.truncate(this.#end));
+      if (this.#failure === undefined && !this.#isAppending)
+        await told(this.#path, this.#appends.truncate(this.#end));
     } finally {
-      await told(this.#path, this.#handle.close());
+      await told(this.#path, Promise.all([this.#appends.close(), this.#zeros.close()]));
     }
   }
 
@@ -80,12 +93,15 @@ export class ReservingFile implements DurableFile {
 
   async #writeZeros(): Promise<void> {
     try {
-      await told(this.#path, writeWhole(this.#handle, ZEROS, this.#reserved));
-      this.#reserved += ZEROS.length;
+      await told(this.#path, writeWhole(this.#zeros, ZEROS, this.#reserved));
     } catch (error) {
       if (!(error instanceof StorageError && error.reason === 'no-space')) throw error;
       this.#isTight = true;
+      return;
     }
+    // Too little room that is found out only now is a page that was lost, and perhaps not one of these.
+    await told(this.#path, this.#zeros.datasync());
+    this.#reserved += ZEROS.length;
   }
 }
 
