@@ -45,6 +45,34 @@ describe('a program that serves', () => {
     expect(again.env).toEqual({});
   });
 
+  it('keeps what its operator says of the same, in NODE_OPTIONS as well', () => {
+    const { by } = replaced(['--max_semi_space_size=64'], { NODE_OPTIONS: '--heap-growing-percent=100' });
+    expect(by?.args).toEqual([
+      '/bin/node',
+      '--max_semi_space_size=64',
+      '--no-parallel-scavenge',
+      'main.js',
+      'serve',
+    ]);
+  });
+
+  it('goes on as it is when it cannot be replaced, and says why', () => {
+    const warnings: string[] = [];
+    const env: NodeJS.ProcessEnv = {};
+    keepHeapModest({
+      execPath: '/bin/node',
+      execArgv: [],
+      argv: [],
+      env,
+      execve: () => {
+        throw new Error('execve failed: ENOENT');
+      },
+      emitWarning: (warning) => warnings.push(warning),
+    });
+    expect(warnings).toEqual(['the heap is not kept modest: execve failed: ENOENT']);
+    expect(env).toEqual({});
+  });
+
   it('goes on as it is with the flags, and where a program cannot be replaced', () => {
     expect(replaced(HEAP_FLAGS).by).toBeUndefined();
     const program = { execPath: '/bin/node', execArgv: [], argv: [], env: {} };

@@ -26,11 +26,13 @@ export interface Startable {
   readonly env: NodeJS.ProcessEnv;
   /** Absent where the system cannot do that. Does not return. */
   readonly execve?: ((file: string, args: readonly string[], env: NodeJS.ProcessEnv) => void) | undefined;
+  emitWarning?(warning: string): void;
 }
 
 /**
  * Replaces the program by itself with `HEAP_FLAGS`, for the size of the young generation is fixed when V8 starts. The
- * process stays the same, with its id, its parent and its standard streams. Call it before anything is opened.
+ * process stays the same, with its id, its parent and its standard streams. What it was started with of the same names
+ * stands. Call it before anything is opened.
  *
  * Returns when the flags are in force, or cannot be.
  */
@@ -38,7 +40,18 @@ export function keepHeapModest(program: Startable): void {
   const { execPath, execArgv, argv, env, execve } = program;
   const isMarked = env[MARK] !== undefined;
   delete env[MARK];
-  const missing = HEAP_FLAGS.filter((flag) => !execArgv.includes(flag));
+  const given = new Set([...execArgv, ...(env['NODE_OPTIONS'] ?? '').split(/\s+/)].map(flagName));
+  const missing = HEAP_FLAGS.filter((flag) => !given.has(flagName(flag)));
   if (missing.length === 0 || isMarked || execve === undefined) return;
-  execve(execPath, [execPath, ...execArgv, ...missing, ...argv.slice(1)], { ...env, [MARK]: '1' });
+  try {
+    execve(execPath, [execPath, ...execArgv, ...missing, ...argv.slice(1)], { ...env, [MARK]: '1' });
+  } catch (error) {
+    // More memory is no reason not to serve.
+    program.emitWarning?.(`the heap is not kept modest: ${error instanceof Error ? error.message : error}`);
+  }
+}
+
+/** V8 takes underscores for dashes. */
+function flagName(flag: string): string {
+  return flag.replace(/=.*$/s, '').replaceAll('_', '-');
 }
