@@ -1,5 +1,6 @@
-import { afterEach, beforeEach, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { callFor, failureOf, KeyUseFixture } from '../../test/fakes/key-use-fixture.ts';
+import { Failure } from './failure.ts';
 
 let fixture: KeyUseFixture;
 beforeEach(async () => {
@@ -57,4 +58,52 @@ it('a key that was found to be another one is not asked again', async () => {
   expect(keys.report(token).proven).toEqual(['app/two#1']);
   const chosen = async () => fixture.pool.choose('a', catalog.find('app/one', 0), callFor());
   expect(await failureOf(chosen())).toMatchObject({ reason: 'KEY_UNUSABLE', performed: 'no' });
+});
+
+it('a key that goes on failing does not keep those behind it from being proven', async () => {
+  const { token, keys, catalog } = fixture;
+  await fixture.create('app/three', 'ES256');
+  token.fault = ({ kind }) => (kind === 'sign' ? trouble : undefined);
+  token.login();
+  await keys.settled();
+  const stuck = catalog.find('app/one', 0)!.objects[0]!.ckaId;
+  token.fault = ({ kind, ckaId }) => (kind === 'sign' && ckaId === stuck ? trouble : undefined);
+  for (let round = 0; round < 3; round++) {
+    keys.proveAgain();
+    await keys.settled();
+  }
+  expect([...keys.report(token).proven].sort()).toEqual(['app/three#1', 'app/two#1']);
+});
+
+describe('an encryption key whose first decryption ends in trouble', () => {
+  beforeEach(async () => {
+    await fixture.create('app/box', 'A256GCM');
+  });
+
+  it('is proven when it opens its canary after something else of its own', async () => {
+    const { token, keys } = fixture;
+    let isFirst = true;
+    token.fault = ({ kind }) => {
+      if (kind !== 'decrypt' || !isFirst) return undefined;
+      isFirst = false;
+      return trouble;
+    };
+    const encrypted = token.count('encrypt');
+    token.login();
+    await keys.settled();
+    expect(keys.report(token).proven).toContain('app/box#1');
+    expect(token.count('encrypt')).toBe(encrypted + 1);
+  });
+
+  it('is out of reach, and not wrong, when it may not encrypt any more', async () => {
+    const { token, keys, encryptions } = fixture;
+    token.fault = ({ kind }) => (kind === 'decrypt' ? trouble : undefined);
+    vi.spyOn(encryptions, 'take').mockImplementation(() => {
+      throw new Failure('KEY_UNUSABLE', 'the key is used up');
+    });
+    token.login();
+    await keys.settled();
+    expect(keys.report(token).unusable.get('app/box#1')).toContain('SESSION_LOST');
+    expect(keys.isRefuted(token, 'app/box#1')).toBe(false);
+  });
 });

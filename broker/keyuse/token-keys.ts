@@ -1,7 +1,8 @@
-import { AdapterError, type AdapterReason, type TokenAdapter } from '../../hsm-adapters/adapter.ts';
+import { AdapterError, type TokenAdapter } from '../../hsm-adapters/adapter.ts';
 import type { AuditLog } from '../audit/entry.ts';
+import type { EncryptionCounter } from './encryption-counter.ts';
 import type { KeyCatalog, KeyVersion, TokenObject } from './key-catalog.ts';
-import { prove } from './key-proof.ts';
+import { isPassing, prove } from './key-proof.ts';
 import { differenceFrom, kindOf } from './token-object.ts';
 
 /** A key version on one token, proven there since the last login. */
@@ -19,6 +20,8 @@ interface TokenKeysState {
   readonly unusable: Map<string, string>;
   /** Of the unusable, those whose proof failed for the token's trouble, not for what was found. */
   readonly unproven: Set<string>;
+  /** The one with which the last round of `proveAgain` ended: the next begins behind it. */
+  endedWith: string | undefined;
 }
 
 export interface TokenKeysOptions {
@@ -26,6 +29,7 @@ export interface TokenKeysOptions {
   readonly catalog: KeyCatalog;
   readonly audit: AuditLog;
   readonly origin: string;
+  readonly encryptions: EncryptionCounter;
   readonly log: (
     level: 'info' | 'warn' | 'error',
     message: string,
@@ -35,14 +39,6 @@ export interface TokenKeysOptions {
   readonly onChange: () => void;
 }
 
-/** What says something of the token at that moment, and nothing of the key. */
-const PASSING: ReadonlySet<AdapterReason> = new Set([
-  'TOKEN_UNREACHABLE',
-  'SESSION_LOST',
-  'SESSION_LIMIT',
-  'QUEUE_FULL',
-  'DEADLINE_EXCEEDED',
-]);
 /** How often `proveAgain` is worth its while. */
 export const PROVE_AGAIN_MS = 5000;
 let nextRef = 1;
@@ -66,6 +62,7 @@ export class TokenKeys {
         refs: new Map(),
         unusable: new Map(),
         unproven: new Set(),
+        endedWith: undefined,
       });
       token.watch((changed) => this.#changed(changed));
       this.#changed(token);
@@ -99,21 +96,24 @@ export class TokenKeys {
 
   /**
    * Another try for keys whose proof a token's passing trouble ended: otherwise they would be out until its next login.
-   * One that fails for the same leaves the rest of its token for the next time.
+   * One that fails for the same leaves the rest of its token for the next time, which begins with those.
    */
   proveAgain(): void {
     for (const [token, state] of this.#states) {
       if (state.unproven.size === 0 || (token.state !== 'ready' && token.state !== 'degraded')) continue;
       const { generation } = state;
       state.work = state.work.then(async () => {
-        for (const version of this.#options.catalog.all()) {
-          if (!state.unproven.has(version.id)) continue;
+        const versions = this.#options.catalog.all().filter(({ id }) => state.unproven.has(id));
+        const behind = versions.findIndex(({ id }) => id === state.endedWith) + 1;
+        for (const version of [...versions.slice(behind), ...versions.slice(0, behind)]) {
           if (state.generation !== generation || token.loginGeneration !== generation) return;
           const object = version.objects.find(({ tokenSerial }) => tokenSerial === token.info?.serial);
-          if (object === undefined) continue;
+          if (object === undefined || !state.unproven.has(version.id)) continue;
           await this.#bindOne(token, state, version, object);
           this.#rebuild();
-          if (state.unproven.has(version.id)) return;
+          if (!state.unproven.has(version.id)) continue;
+          state.endedWith = version.id;
+          return;
         }
       });
     }
@@ -227,7 +227,7 @@ export class TokenKeys {
   ): Promise<void> {
     const ref = nextRef++;
     let finding: string | undefined;
-    let isPassing = false;
+    let isTrouble = false;
     try {
       const attributes = await token.administration.bind(ref, {
         ckaId: object.ckaId,
@@ -235,7 +235,7 @@ export class TokenKeys {
       });
       finding =
         differenceFrom(version, object, attributes) ??
-        (await prove(token, ref, version, object, this.#options.origin));
+        (await prove(token, ref, version, object, this.#options));
       if (finding === undefined && (attributes.modifiable || attributes.copyable)) {
         this.#options.log('warn', 'a bound object can be modified or copied on its token', {
           token: token.name,
@@ -243,13 +243,13 @@ export class TokenKeys {
         });
       }
     } catch (error) {
-      isPassing = error instanceof AdapterError && PASSING.has(error.reason);
+      isTrouble = isPassing(error);
       finding =
         error instanceof AdapterError
           ? `${error.message}${error.ckr === undefined ? '' : ` (${error.ckr})`}`
           : String(error);
     }
-    if (isPassing) state.unproven.add(version.id);
+    if (isTrouble) state.unproven.add(version.id);
     else state.unproven.delete(version.id);
     if (finding === undefined) {
       state.refs.set(version.id, ref);

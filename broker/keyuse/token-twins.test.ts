@@ -13,6 +13,7 @@ it('a second token of the same serial is not used: what is recorded of the one w
     catalog: fixture.catalog,
     audit: fixture.log,
     origin: fixture.log.origin,
+    encryptions: fixture.encryptions,
     log: (_level, message) => said.push(message),
     onChange: () => undefined,
   });

@@ -85,20 +85,21 @@ export async function openCore(config: LastmileConfig, log: Log): Promise<Core> 
   const tokens = new ConfiguredTokens({ config, users, store, audit, log, isClosing: () => isClosing });
   const freezes = new Freezes(store);
   let whenPumped: (() => void) | undefined;
+  const encryptions = new EncryptionCounter(store, (key, reserved) =>
+    log('warn', 'an AES-GCM key is half used up: create a new version', { key, reserved }),
+  );
   const keys = new TokenKeys({
     tokens: tokens.all,
     catalog,
     audit,
     origin: config.audit.origin,
+    encryptions,
     log,
     onChange: () => whenPumped?.(),
   });
   const pool = new TokenPool(keys, freezes, (workload) => policy.current.weight(workload));
   whenPumped = () => pool.pump();
   const verifier = new SignatureVerifier({ isIdleInline: true });
-  const encryptions = new EncryptionCounter(store, (key, reserved) =>
-    log('warn', 'an AES-GCM key is half used up: create a new version', { key, reserved }),
-  );
   const administration = new KeyAdministration(catalog, keys, encryptions);
   const outward = openOutward(config, users.roles, log);
   const counters = await openCounters({

@@ -50,6 +50,8 @@ export interface TokenCall {
   /** From 0, over everything this token is asked. */
   readonly index: number;
   readonly kind: CallKind;
+  /** Of the object that is used; undefined for random bytes and administration. */
+  readonly ckaId?: string | undefined;
 }
 
 /** What becomes of a call. `wrong-bytes` flips a bit of what comes back. */
@@ -314,8 +316,8 @@ export class FakeToken implements TokenAdapter {
   }
 
   /** Counts the call, lets it wait, and fails it as `fault` says. */
-  async #enter(kind: CallKind): Promise<TokenFault | undefined> {
-    const call: TokenCall = { index: this.calls.length, kind };
+  async #enter(kind: CallKind, ckaId?: string): Promise<TokenFault | undefined> {
+    const call: TokenCall = { index: this.calls.length, kind, ckaId };
     this.calls.push(call);
     const gate = this.#gates.get(kind);
     if (gate !== undefined) {
@@ -359,7 +361,7 @@ export class FakeToken implements TokenAdapter {
       );
     });
     try {
-      return run(stored, await Promise.race([this.#enter(kind), late]));
+      return run(stored, await Promise.race([this.#enter(kind, stored?.object.ckaId), late]));
     } finally {
       clearTimeout(timer);
       this.#inFlight--;

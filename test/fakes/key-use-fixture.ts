@@ -102,17 +102,18 @@ export class KeyUseFixture {
       this.lines.push({ level, message, fields });
     };
     let pool: TokenPool | undefined;
+    this.encryptions = new EncryptionCounter(this.store, (keyId) => this.warnings.push(keyId));
     this.keys = new TokenKeys({
       tokens: this.tokens,
       catalog: this.catalog,
       audit: this.log,
       origin: this.log.origin,
+      encryptions: this.encryptions,
       log,
       onChange: () => pool?.pump(),
     });
     pool = new TokenPool(this.keys, this.freezes);
     this.pool = pool;
-    this.encryptions = new EncryptionCounter(this.store, (keyId) => this.warnings.push(keyId));
     this.administration = new KeyAdministration(this.catalog, this.keys, this.encryptions);
     this.verifier = new SignatureVerifier({ threads: 1 });
     this.keyUse = new KeyUse({

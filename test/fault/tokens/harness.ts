@@ -86,18 +86,19 @@ export class KeyUseUnderLoad {
     this.#catalog = new KeyCatalog(this.store);
     const freezes = new Freezes(this.store);
     let whenChanged: (() => void) | undefined;
+    const encryptions = new EncryptionCounter(this.store, () => undefined);
     this.keys = new TokenKeys({
       tokens: adapters,
       catalog: this.#catalog,
       audit: this.log,
       origin: this.log.origin,
+      encryptions,
       log,
       onChange: () => whenChanged?.(),
     });
     this.pool = new TokenPool(this.keys, freezes);
     this.#proving = setInterval(() => this.keys.proveAgain(), PROVE_AGAIN_MS);
     whenChanged = () => this.pool.pump();
-    const encryptions = new EncryptionCounter(this.store, () => undefined);
     this.administration = new KeyAdministration(this.#catalog, this.keys, encryptions);
     const policy = policyOf(policyText);
     this.keyUse = new KeyUse({
