@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { appendFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { type LastmileClient, LastmileError, type Signed } from '../../../broker/client/client.ts';
 import type { OperatorClient } from '../../../broker/client/operator-client.ts';
 import { type RunningInstance, startInstance } from '../../fakes/instance.ts';
@@ -87,8 +87,9 @@ beforeAll(async () => {
   asOperator = await operator(instance);
 });
 
+// Whatever became of a test: the next one needs the token.
+afterEach(() => held?.release());
 afterAll(async () => {
-  await held?.release();
   client?.close();
   asOperator?.close();
   await instance?.stop();
