@@ -33,8 +33,7 @@ async function meanwhile(
   const acting = act().finally(() => {
     isOver = true;
   });
-  const outcomes = await all.load(lanes, () => isOver, deadlineMs);
-  await acting;
+  const [outcomes] = await Promise.all([all.load(lanes, () => isOver, deadlineMs), acting]);
   expect(all.findings(outcomes)).toEqual([]);
   return outcomes;
 }
